@@ -1,0 +1,189 @@
+/**
+ * The port that every engine implements: a versioned register with compare-and-swap, registry rows and a channel.
+ *
+ * The contract, in prose; `anynode/testing` is the same contract as a test suite.
+ *
+ * - A key holds a *record* (version, idle deadline, body), an *ended mark*, or nothing. The body is opaque bytes.
+ * - Expected outcomes are values. A verb rejects only with an AnynodeError (ENGINE_TIMEOUT: unknown whether it happened;
+ *   ENGINE_UNAVAILABLE, ENGINE_FULL: it didn't happen; CLOSED), and settles within the engine's deadline.
+ * - All instants (`…At`) are milliseconds on **the engine's clock**, which all nodes share; `now` in a reply is that clock.
+ * - A record whose idle deadline has come (`idleAt <= now`) is *missing*, on every verb, at once, swept or not.
+ * - `version = max(current version + 1, now)`: it grows even across end, expiry and re-creation.
+ * - An ended mark stays for {@link ENDED_MARK_MS}. Until then create, commit, touch and regenerate answer `gone` with `ended: true`,
+ *   and nothing revives the key. After that the key is merely missing.
+ * - All verbs on one key are atomic and have one order for all nodes.
+ * - Buffers that a caller passes are not changed later by either side; buffers that an engine returns belong to the caller, read-only.
+ */
+import type { Key, NodeId, Version } from "../names.js";
+
+/** How long an ended mark answers late writes, touches, retries and parallel ends. */
+export const ENDED_MARK_MS = 300_000;
+/** How long a registry row lives without a beat. */
+export const REGISTRY_LEASE_MS = 10_000;
+/** Node numbers are 0 … MAX_NODES - 1: a bit each in a record's `copies`; the last bit means everybody. */
+export const MAX_NODES = 63;
+
+/** When a record shall expire: `idleMs` from the engine's now, but never after `absoluteAt` (engine's clock; 0 = no absolute deadline). */
+export interface Deadlines {
+  readonly idleMs: number;
+  readonly absoluteAt: number;
+}
+
+export interface Found {
+  readonly outcome: "found";
+  readonly version: Version;
+  readonly idleAt: number;
+  readonly body: Buffer;
+}
+/** The record still has the version that the caller knows: no body is sent again. */
+export interface Same {
+  readonly outcome: "same";
+  readonly version: Version;
+  readonly idleAt: number;
+}
+/** No record: it ended (a mark is there), or is missing: expired, evicted or never was. */
+export interface Gone {
+  readonly outcome: "gone";
+  readonly ended: boolean;
+}
+/** Another node that may still trust a copy of what was replaced, and for how long at the most. */
+export interface Waiting {
+  readonly number: number;
+  readonly leftMs: number;
+}
+export interface Committed {
+  readonly outcome: "committed";
+  readonly version: Version;
+  readonly idleAt: number;
+  readonly now: number;
+  /** Whom the writer waits for before it resolves. Empty for engines without copies. */
+  readonly waitFor: readonly Waiting[];
+}
+/** Somebody else wrote: what is there now. Nothing was stored. */
+export interface Conflict {
+  readonly outcome: "conflict";
+  readonly current: Found;
+}
+export interface Touched {
+  readonly outcome: "touched";
+  readonly idleAt: number;
+  readonly now: number;
+}
+/** The record has another version than the one touched: whoever wrote it set its deadline. Nothing was changed. */
+export interface Moved {
+  readonly outcome: "moved";
+}
+/**
+ * `ended`: a record was there and this call ended it. `marked`: somebody had ended it before. `missing`: there was no record.
+ * In every case an ended mark stands now, for a full ENDED_MARK_MS from now.
+ */
+export interface Ended {
+  readonly outcome: "ended" | "marked" | "missing";
+  readonly now: number;
+  readonly waitFor: readonly Waiting[];
+}
+/** One step of `list()`. */
+export interface Listed {
+  readonly key: Key;
+  readonly version: Version;
+  readonly idleAt: number;
+  readonly body: Buffer;
+}
+
+/** A registry row: one node. `about` is the core's JSON text (name, address, state …); the engine keeps it as it is. */
+export interface Row {
+  readonly nodeId: NodeId;
+  /** 0 … 62, unique among the rows. */
+  readonly number: number;
+  readonly epoch: number;
+  /** It said goodbye: the row stays for one lease, so that the others can tell leaving from being lost. */
+  readonly left: boolean;
+  readonly about: string;
+}
+/**
+ * `taken`: the row of this nodeId has another epoch than `lastEpoch`: another process uses the id (a clone); draw a new one.
+ * `full`: all numbers are in use.
+ */
+export type Joined =
+  | {
+      readonly outcome: "joined";
+      readonly number: number;
+      readonly epoch: number;
+      readonly now: number;
+      readonly revision: number;
+    }
+  | { readonly outcome: "taken" }
+  | { readonly outcome: "full" };
+/** `revision` grows whenever a row comes, goes or changes, so a node fetches the rows only when it differs. */
+export type Beaten =
+  | { readonly outcome: "beaten"; readonly now: number; readonly revision: number; readonly grace: boolean }
+  /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
+  | { readonly outcome: "fenced"; readonly now: number };
+
+export interface Subscription {
+  close(): Promise<void>;
+}
+
+/** Local engines answer at once, remote ones by promise. `await` takes both; the read path doesn't pay for a promise it doesn't need. */
+export type MaybePromise<T> = T | Promise<T>;
+
+export interface Engine {
+  /** For people: "memory", "lmdb", "redis", or a name of your own. */
+  readonly kind: string;
+  /** Part of what session ids are hashed with, so that a key means nothing in another namespace. Sessions of one fleet share it. */
+  readonly namespace: string;
+
+  /**
+   * Connects; may be called often, at any time, and again after it failed. Rejects with what is wrong and the cure
+   * (unreachable server, unwritable directory, missing package, unsupported client). Every other verb opens by itself.
+   */
+  open(): Promise<void>;
+
+  /** `found`, `gone`, or, when `known` is the current version, `same`. Writes nothing, so it works when the engine has no room. */
+  read(key: Key, known?: Version): MaybePromise<Found | Same | Gone>;
+  /** Stores a first record. `conflict` if there is one already, `gone` (`ended: true`) if an ended mark stands. */
+  create(key: Key, body: Buffer, deadlines: Deadlines, keep: boolean): Promise<Committed | Conflict | Gone>;
+  /**
+   * Replaces the record if its version is `expected`, in one atomic step. Missing or ended: `gone`, nothing is stored.
+   * `keep`: this node's copy of the new value shall count as a copy (engines with copies).
+   */
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, keep: boolean): Promise<Committed | Conflict | Gone>;
+  /** Sets the idle deadline of the record of that version. Neither body nor version change. Works when the engine has no room. */
+  touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone>;
+  /** Puts an ended mark in place of whatever is there. May be repeated freely. Works when the engine has no room. */
+  end(key: Key): Promise<Ended>;
+  /**
+   * One atomic step: if `from` has a record of version `expected`, ends it and stores `body` under `to`.
+   * `from` and `to` have the same tag. Otherwise nothing changes: `conflict` (another version), `gone` (`from` is missing or ended).
+   */
+  regenerate(
+    from: Key,
+    expected: Version,
+    to: Key,
+    body: Buffer,
+    deadlines: Deadlines,
+    keep: boolean,
+  ): Promise<Committed | Conflict | Gone>;
+  /** All live records, in no order, in batches, without holding up others. A record that changes meanwhile may be seen or not. */
+  list(): AsyncIterable<Listed>;
+
+  /** Writes this node's row, draws a number and an epoch = max(last epoch of all, now) + 1. `lastEpoch`: of its own earlier join, else 0. */
+  join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined>;
+  /**
+   * Renews the row for {@link REGISTRY_LEASE_MS}, stores `about` if it changed, and removes rows whose lease is over: any node's beat does,
+   * there is no leader. If nobody had beaten for half a lease, or the clock went back, nobody is removed for one lease (`grace`).
+   */
+  beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten>;
+  /** Marks the row as left, if its epoch is `epoch`. Repeating does no harm. */
+  leave(nodeId: NodeId, epoch: number): Promise<void>;
+  /** The rows, those that left within the last lease included, in order of their number, and the revision they belong to. */
+  nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }>;
+
+  /** Delivers `message` to whoever is subscribed to `channel` at that time: in order per publisher, at most once, in every process. */
+  publish(channel: string, message: string): Promise<void>;
+  /** Resolves when the subscription stands: what is published afterwards is delivered. An `onMessage` that throws is the caller's bug. */
+  subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription>;
+
+  /** Gives up what this engine opened, within its deadline. Verbs afterwards reject with CLOSED; closing again does nothing. */
+  close(): Promise<void>;
+}
