@@ -1,0 +1,66 @@
+/** The Redis engine against the contract: with a client that it opened itself, and with one that the application has. */
+import { randomBytes } from "node:crypto";
+import { redisEngine } from "anynode/redis";
+import { engineContract } from "anynode/testing";
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { type RedisServer, startRedis } from "../support/redis.js";
+
+// Leases of real time take two minutes: the full run waits for them.
+const { ANYNODE_FULL } = process.env;
+const clock = ANYNODE_FULL === "1" ? "slow" : "real";
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterAll(() => server.stop());
+
+/** Every test has a prefix of its own on the one server. */
+const newPrefix = () => `test-${randomBytes(9).toString("base64url")}:`;
+
+engineContract({ describe, test }, "redis, node-redis by URL", {
+  clock,
+  medium() {
+    const prefix = newPrefix();
+    return { engine: () => redisEngine({ url: server.url, prefix }) };
+  },
+});
+
+engineContract({ describe, test }, "redis, a given node-redis client", {
+  clock: "real",
+  medium() {
+    const prefix = newPrefix();
+    const clients: { destroy(): void }[] = [];
+    return {
+      async engine() {
+        const client = createClient({ socket: { path: server.socket, tls: false } });
+        client.on("error", () => {});
+        await client.connect();
+        clients.push(client);
+        return redisEngine({ client, prefix });
+      },
+      remove: () => {
+        for (const client of clients) client.destroy();
+      },
+    };
+  },
+});
+
+engineContract({ describe, test }, "redis, a given ioredis client", {
+  clock: "real",
+  medium() {
+    const prefix = newPrefix();
+    const clients: Redis[] = [];
+    return {
+      engine() {
+        const client = new Redis({ path: server.socket });
+        clients.push(client);
+        return redisEngine({ client, prefix });
+      },
+      remove: () => {
+        for (const client of clients) client.disconnect();
+      },
+    };
+  },
+});
