@@ -1,0 +1,118 @@
+/** The story that the demo tells, step by step through the balancer. Every tick is a check; the first that fails ends it. */
+import type { Fleet, FleetNode } from "./fleet.js";
+import { check, chip, dim, heading, say } from "./transcript.js";
+import { type Answer, Visitor } from "./visitor.js";
+
+/** The crowd that is clicking while a node is killed. */
+const CROWD = 6;
+const ROUNDS = 30;
+const KILL_AFTER = 60;
+
+/** What the story leaves behind: a cookie that no node may take any more. */
+export interface Ending {
+  readonly oldCookie: string;
+}
+
+export async function tell(address: string, nodes: readonly FleetNode[], fleet: Fleet): Promise<Ending> {
+  const names = nodes.map(({ name }) => name);
+  const ada = new Visitor(address);
+
+  heading("Three nodes, one balancer that sends every request to the next node");
+  for (const { name, framework, address } of nodes) say(`${chip(name)}  ${framework.padEnd(8)} ${dim(address)}`);
+  for (const { name } of nodes) {
+    const { node, shown } = await ada.look();
+    const seen = shown.nodes.filter(({ state }) => state === "live").map(({ name }) => name);
+    check(`${chip(name)} finds all three in the registry`, [node, seen.sort()], [name, names]);
+  }
+
+  heading("Ada signs in");
+  const [first, ...others] = names;
+  const signedIn = await ada.do("sign-in", { name: "Ada" });
+  check(`${chip(signedIn.node)} signs her in`, [signedIn.node, signedIn.shown.user], [first, "Ada"]);
+  for (const name of others) {
+    const { node, shown } = await ada.look();
+    check(`${chip(name)} knows her ${dim(`(${shown.framework})`)}`, [node, shown.user], [name, "Ada"]);
+  }
+
+  heading("Each node counts one on");
+  for (const [place, name] of names.entries()) {
+    const { node, shown } = await ada.do("count");
+    check(`${chip(name)} counts to ${place + 1}`, [node, shown.count], [name, place + 1]);
+  }
+
+  heading("Three things into the cart at the same moment, each through another node");
+  const products = ["tea", "lemon", "biscuits"];
+  const added = await Promise.all(products.map((product) => ada.do("cart", { product, add: 1 })));
+  check(`${added.map(({ node }) => chip(node)).join(", ")} each put one in`, nodesOf(added), names);
+  const { node, shown } = await ada.look();
+  const cart = shown.cart.filter(({ pieces }) => pieces === 1).map(({ id }) => id);
+  check(`${chip(node)} sees all three: no update was lost`, cart, products);
+
+  heading(`kill -9 ${chip(names[0] ?? "")} while ${CROWD} others are clicking`);
+  await killInTraffic(address, names[0] ?? "", fleet);
+
+  heading("Ada hasn't noticed");
+  const later = [await ada.look(), await ada.look(), await ada.look()];
+  check(`${others.map(chip).join(" and ")} answer her`, nodesOf(later), others);
+  const kept = later.map(({ shown: { user, count, cart } }) => [user, count, cart.filter(({ pieces }) => pieces === 1).length]);
+  check("still signed in, her count is 3, and so is her cart", kept, Array(3).fill(["Ada", 3, 3]));
+
+  heading("Ada signs out");
+  const oldCookie = ada.cookie;
+  const signedOut = await ada.do("sign-out");
+  check(`${chip(signedOut.node)} signs her out`, [signedOut.status, signedOut.shown.user], [200, null]);
+  for (const { name, address } of nodes.slice(1)) await refuses(name, address, oldCookie);
+  return { oldCookie };
+}
+
+/** Whoever comes with the cookie of an ended session is nobody: nothing to see, nothing to do. */
+export async function refuses(name: string, address: string, oldCookie: string): Promise<void> {
+  const seen = await new Visitor(address, oldCookie).look();
+  const tried = await new Visitor(address, oldCookie).do("count");
+  check(`${chip(name)} refuses her old cookie`, [seen.shown.user, tried.status], [null, 401]);
+}
+
+/** Several visitors count and look, one request after the other each; in the middle of it the node is killed. */
+async function killInTraffic(address: string, victim: string, fleet: Fleet): Promise<void> {
+  const answers: Answer[] = [];
+  let death: Promise<void> | undefined;
+  function note(answer: Answer): boolean {
+    answers.push(answer);
+    if (answers.length === KILL_AFTER) death = fleet.kill(victim);
+    return answer.status === 200;
+  }
+
+  const counts = await Promise.all(
+    Array.from({ length: CROWD }, async (_, number) => {
+      const visitor = new Visitor(address);
+      while (!note(await visitor.do("sign-in", { name: `Visitor ${number}` })));
+      let stored = 0;
+      let unknown = 0;
+      for (let round = 0; round < ROUNDS; round++) {
+        if (note(await visitor.do("count"))) stored++;
+        else unknown++;
+        note(await visitor.look());
+      }
+      const last = await visitor.look();
+      await visitor.do("sign-out");
+      return { stored, unknown, count: last.shown.count };
+    }),
+  );
+  await death;
+
+  const failed = answers.filter(({ status }) => status !== 200);
+  const elsewhere = failed.filter(({ node }) => node !== victim);
+  const served = answers.length - failed.length;
+  check(`${served} of ${answers.length} requests were answered; no other node failed a single one`, elsewhere, []);
+  if (failed.length > 0) say(dim(`  ${failed.length} died with the node that was working on it, and its visitor was told so`));
+  const missing = counts.filter(({ stored, unknown, count }) => count < stored || count > stored + unknown);
+  check(`all ${sum(counts.map(({ stored }) => stored))} counts that were acknowledged are there`, missing, []);
+}
+
+function nodesOf(answers: readonly Answer[]): string[] {
+  return [...new Set(answers.map(({ node }) => node))].sort();
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
