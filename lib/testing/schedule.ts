@@ -92,6 +92,7 @@ class Schedule {
     }
     if (verb === "end") {
       const { outcome, now } = await node.end(key);
+      this.#checkClock(now);
       const body = slot?.body ?? "";
       this.#slots.set(key, { ended: true, until: now + ENDED_MARK_MS, version: slot?.version ?? version, body });
       return [outcome, slot ? (slot.ended ? "marked" : "ended") : "missing"];
@@ -101,6 +102,7 @@ class Schedule {
       if (!slot || slot.ended) return [{ ...reply }, gone];
       if (slot.version !== version) return [{ ...reply }, { outcome: "moved" }];
       if (reply.outcome !== "touched") return [reply.outcome, "touched"];
+      this.#checkClock(reply.now);
       this.#slots.set(key, { ...slot, until: until(reply.now) });
       return [reply.idleAt, until(reply.now)];
     }
@@ -115,6 +117,7 @@ class Schedule {
     if (slot && (verb === "create" || slot.version !== version))
       return [reply.outcome === "conflict" && shown(reply.current), shownSlot(slot)];
     if (reply.outcome !== "committed") return [reply.outcome, "committed"];
+    this.#checkClock(reply.now);
 
     const before = verb === "commit" && slot ? slot.version : 0;
     const record = { ended: false, until: until(reply.now), version: reply.version, body: text };
@@ -130,6 +133,11 @@ class Schedule {
       [reply.idleAt, verb === "commit" ? reply.version : "new"],
       [record.until, verb === "commit" ? Math.max(before + 1, reply.now) : "new"],
     ];
+  }
+
+  #checkClock(now: number): void {
+    if (this.stage.advance) assert.equal(now, this.#now, "a reply's now isn't the engine's clock");
+    else assert.ok(now >= this.#now, "the engine's clock went back");
   }
 
   #live(key: Key): Slot | undefined {
