@@ -45,6 +45,9 @@ export function within<T>(clock: Clock, ms: number, work: Promise<T>, onTimeout?
   });
 }
 
+/** An observation of the engine's clock is replaced by a looser one only after this time: clocks drift a millisecond in it at the most. */
+const OBSERVATION_MS = 10_000;
+
 /**
  * What a node knows of the engine's clock: bounds, learnt from replies that carry the engine's time.
  * The engine read its clock somewhere between our sending and our receiving, so its clock now lies between `earliest()` and `latest()`.
@@ -52,9 +55,10 @@ export function within<T>(clock: Clock, ms: number, work: Promise<T>, onTimeout?
  */
 export class EngineClock {
   readonly #clock: Clock;
-  /** engine time − monotonic time, assuming the engine read its clock as we sent (latest) or as we received (earliest). */
+  /** engine time − monotonic time, if the engine read its clock just as we sent (latest) or as we received (earliest). */
   #latest: number;
   #earliest: number;
+  #observedAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -62,16 +66,23 @@ export class EngineClock {
     this.#earliest = this.#latest;
   }
 
+  /** `sentAt` and `receivedAt` are monotonic. A slow reply doesn't loosen bounds that a quick one has set, unless they contradict each other. */
   observe(sentAt: number, receivedAt: number, engineNow: number): void {
-    this.#latest = engineNow - sentAt;
-    this.#earliest = engineNow - receivedAt;
+    const latest = engineNow - sentAt;
+    const earliest = engineNow - receivedAt;
+    const looser = latest - earliest > this.#latest - this.#earliest;
+    const stepped = latest < this.#earliest || earliest > this.#latest;
+    if (looser && !stepped && receivedAt - this.#observedAt < OBSERVATION_MS) return;
+    this.#latest = latest;
+    this.#earliest = earliest;
+    this.#observedAt = receivedAt;
   }
 
   latest(): number {
-    return this.#clock.monotonic() + this.#latest;
+    return Math.ceil(this.#clock.monotonic() + this.#latest);
   }
 
   earliest(): number {
-    return this.#clock.monotonic() + this.#earliest;
+    return Math.floor(this.#clock.monotonic() + this.#earliest);
   }
 }

@@ -1,0 +1,167 @@
+/**
+ * The write path to the engine. A node's concurrent commits to one key become one: while a commit is under way, the next ones gather
+ * and go out together, so a hot session costs a bounded number of round trips. On a conflict all changes are merged into what is there
+ * now and tried again. A failed call is *unknown*: it is reported to everybody whose change was in it, never repeated.
+ */
+import type { Clock, EngineClock } from "./clock.js";
+import type { Engine, Found } from "./engines/engine.js";
+import { AnynodeError } from "./errors.js";
+import type { Key } from "./names.js";
+import { decode, encode } from "./session/codec.js";
+import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
+
+export type CommitOutcome =
+  | { readonly outcome: "committed"; readonly loaded: Loaded }
+  /** The session ended or expired: nothing was stored. */
+  | { readonly outcome: "gone"; readonly ended: boolean };
+
+/**
+ * What one caller wants, as a pure function of what is there: it may run again. Giving back the very same record means nothing to store.
+ * `undefined` = there is no record; only asked when `mayCreate`. If it throws, this caller alone gets the error.
+ */
+export interface Wish {
+  readonly mayCreate: boolean;
+  apply(current: SessionRecord | undefined): SessionRecord;
+}
+
+interface Job extends Wish {
+  readonly loaded: Loaded | undefined;
+  readonly resolve: (outcome: CommitOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Commits {
+  /** Per key, the jobs that wait behind a commit under way. */
+  readonly #lanes = new Map<Key, Job[]>();
+  readonly #engine: Engine;
+  readonly #clock: Clock;
+  readonly #engineClock: EngineClock;
+  readonly #limits: { readonly deadlineMs: number; readonly maxBytes: number };
+
+  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, limits: { deadlineMs: number; maxBytes: number }) {
+    this.#engine = engine;
+    this.#clock = clock;
+    this.#engineClock = engineClock;
+    this.#limits = limits;
+  }
+
+  commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
+    return new Promise((resolve, reject) => {
+      const job: Job = { mayCreate: wish.mayCreate, apply: (current) => wish.apply(current), loaded, resolve, reject };
+      const lane = this.#lanes.get(key);
+      if (lane !== undefined) {
+        lane.push(job);
+        return;
+      }
+      const fresh = [job];
+      this.#lanes.set(key, fresh);
+      void this.#run(key, fresh);
+    });
+  }
+
+  async #run(key: Key, lane: Job[]): Promise<void> {
+    let current: Loaded | undefined;
+    let alone = 0;
+    while (lane.length > 0) {
+      const jobs = lane.splice(0, alone > 0 ? 1 : lane.length);
+      alone -= 1;
+      for (const { loaded } of jobs) {
+        if (loaded !== undefined && (current === undefined || loaded.version > current.version)) current = loaded;
+      }
+      try {
+        current = await this.#settle(key, current, jobs);
+      } catch (error) {
+        current = undefined;
+        if (jobs.length > 1 && error instanceof AnynodeError && error.code === "SESSION_TOO_LARGE") {
+          // One of them is to blame, and nothing was sent: each has its say alone, so that the others aren't lost.
+          alone = jobs.length;
+          lane.unshift(...jobs);
+        } else {
+          for (const job of jobs) job.reject(error);
+        }
+      }
+    }
+    this.#lanes.delete(key);
+  }
+
+  /** Settles every job of one batch; what it throws is the outcome of those that are left. Returns what is stored now. */
+  async #settle(key: Key, start: Loaded | undefined, jobs: Job[]): Promise<Loaded | undefined> {
+    const startedAt = this.#clock.monotonic();
+    let current = start;
+    for (;;) {
+      const record = this.#fold(current, jobs);
+      if (jobs.length === 0 || record === undefined) return current;
+      if (record === current?.record) return this.#resolve(jobs, current);
+      const sentAt = this.#clock.monotonic();
+      const result = await this.#store(key, current, record);
+      if (result.outcome === "committed") {
+        this.#engineClock.observe(sentAt, this.#clock.monotonic(), result.now);
+        return this.#resolve(jobs, { key, version: result.version, idleAt: result.idleAt, record });
+      }
+      if (result.outcome === "gone") {
+        const { ended } = result;
+        remove(jobs, (job) => {
+          if (!ended && job.mayCreate) return false;
+          job.resolve({ outcome: "gone", ended });
+          return true;
+        });
+        current = undefined;
+      } else {
+        current = this.#read(key, result.current);
+      }
+      if (this.#clock.monotonic() - startedAt >= this.#limits.deadlineMs) {
+        throw new AnynodeError(
+          "CONTENDED",
+          `Other nodes kept committing to the same session for ${this.#limits.deadlineMs} ms (deadlineMs); nothing was stored.`,
+        );
+      }
+    }
+  }
+
+  /** All jobs, one after the other, on what is there now. Those that can't are settled and leave. */
+  #fold(current: Loaded | undefined, jobs: Job[]): SessionRecord | undefined {
+    let record = current?.record;
+    remove(jobs, (job) => {
+      if (record === undefined && !job.mayCreate) {
+        job.resolve({ outcome: "gone", ended: false });
+        return true;
+      }
+      try {
+        record = job.apply(record);
+        return false;
+      } catch (error) {
+        job.reject(error);
+        return true;
+      }
+    });
+    return record;
+  }
+
+  #store(key: Key, current: Loaded | undefined, record: SessionRecord) {
+    const body = encode(record, key, this.#limits.maxBytes);
+    const deadlines = deadlinesOf(record.header);
+    return current === undefined
+      ? this.#engine.create(key, body, deadlines, false)
+      : this.#engine.commit(key, current.version, body, deadlines, false);
+  }
+
+  #resolve(jobs: readonly Job[], loaded: Loaded): Loaded {
+    for (const job of jobs) job.resolve({ outcome: "committed", loaded });
+    return loaded;
+  }
+
+  /** What another node stored. One that can't be read is not ours to overwrite. */
+  #read(key: Key, found: Found): Loaded {
+    const decoded = decode(found.body, key, this.#limits.maxBytes);
+    if (decoded.outcome !== "record") {
+      throw new AnynodeError("RECORD_UNREADABLE", `The stored record is ${decoded.outcome} to this node; it is left as it is.`);
+    }
+    return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
+  }
+}
+
+/** Takes out of `jobs`, in place, those for which `settled` says yes. */
+function remove(jobs: Job[], settled: (job: Job) => boolean): void {
+  const left = jobs.filter((job) => !settled(job));
+  jobs.splice(0, jobs.length, ...left);
+}

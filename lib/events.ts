@@ -1,0 +1,41 @@
+/** What a node tells its application. No event carries a session id, a key or an attribute's value. */
+import { EventEmitter } from "node:events";
+import type { AnynodeError } from "./errors.js";
+import type { Node } from "./registry/registry.js";
+
+export interface EventMap {
+  /** Another node joined the registry. */
+  "node-joined": { node: Node };
+  /** Another node said goodbye. */
+  "node-left": { node: Node };
+  /** Another node's lease ran out: it crashed, was paused or cut off. */
+  "node-lost": { node: Node };
+  /** This node's own row was lost (it was paused, or the engine forgot it); it joins again by itself. */
+  fenced: { nodeId: string };
+  /** A beat failed: the engine can't be reached. Told once per outage. */
+  "engine-down": { error: AnynodeError };
+  /** A beat succeeded again. */
+  "engine-up": { downMs: number };
+  /** Two requests changed the same attributes to different ends; the conflict policy decided. */
+  conflict: { attributes: readonly string[] };
+  /** A change or a touch came after the session's end, or its expiry, and was dropped. */
+  "write-dropped": { ended: boolean };
+  /** A stored record that this node can't read was taken for none: `damaged`, or `unknown` (a newer format). Told once a record. */
+  unreadable: { why: "damaged" | "unknown" };
+}
+export type EventName = keyof EventMap;
+
+export class Events {
+  readonly #emitter = new EventEmitter();
+
+  on<N extends EventName>(name: N, listener: (event: EventMap[N]) => void): void {
+    this.#emitter.on(name, listener);
+  }
+  off<N extends EventName>(name: N, listener: (event: EventMap[N]) => void): void {
+    this.#emitter.off(name, listener);
+  }
+  /** Listeners run after the current turn, so that one that throws can't break a request or a beat of ours. */
+  emit<N extends EventName>(name: N, event: EventMap[N]): void {
+    if (this.#emitter.listenerCount(name) > 0) process.nextTick(() => this.#emitter.emit(name, event));
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The options of `anynode()`. Each check is a function of its own whose message names the value, the bound and the cure.
+ * An option that is `undefined` counts as omitted; one that nobody knows is an error that names the nearest.
+ */
+import { hostname } from "node:os";
+import { type Clock, systemClock } from "./clock.js";
+import type { Engine } from "./engines/engine.js";
+import { AnynodeError } from "./errors.js";
+import type { ConflictPolicy } from "./session/merge.js";
+
+export interface AnynodeOptions {
+  /**
+   * Where sessions live: `"lmdb:<directory>"` (default `"lmdb:./data/sessions"`), `"redis://…"`, `"rediss://…"`, `"memory:"`, or an Engine.
+   * An engine that you hand over is yours to close.
+   */
+  engine?: string | Engine | undefined;
+  /** How long a session lives without a request, in ms, unless its cookie says otherwise. Default 24 h. */
+  idleMs?: number | undefined;
+  /** How long a session lives at the most, in ms, however active it is. Default: no limit. */
+  absoluteMs?: number | undefined;
+  /** What happens when two requests change the same attribute: `"last"` (default), `"reject"` (CONFLICT, 409), or a pure merge function. */
+  conflict?: ConflictPolicy | undefined;
+  /** How long the engine may take for an answer, in ms. Default 1000. */
+  deadlineMs?: number | undefined;
+  /** The most bytes of a session before compression. Default 1 MiB. */
+  maxBytes?: number | undefined;
+  /** What people call this node. Default `host:pid`. */
+  name?: string | undefined;
+  /** Where the other nodes reach this one, e.g. `"http://10.0.0.5:3000"`. Default none. */
+  address?: string | undefined;
+  /** Time, for tests. Default the system's. */
+  clock?: Clock | undefined;
+}
+
+export type Settings = { readonly [K in Exclude<keyof AnynodeOptions, "absoluteMs">]-?: NonNullable<AnynodeOptions[K]> } & {
+  /** 0 = no limit. */
+  readonly absoluteMs: number;
+};
+
+const DAY_MS = 86_400_000;
+/** Times are stored in six bytes; a thousand years will do. */
+const MAX_MS = 1000 * 365 * DAY_MS;
+const KNOWN = ["engine", "idleMs", "absoluteMs", "conflict", "deadlineMs", "maxBytes", "name", "address", "clock"];
+
+export function settingsOf(options: AnynodeOptions): Settings {
+  knownOptions(options);
+  return {
+    engine: engineGiven(options.engine ?? "lmdb:./data/sessions"),
+    idleMs: whole("idleMs", options.idleMs ?? DAY_MS, 1, MAX_MS),
+    absoluteMs: options.absoluteMs === undefined ? 0 : whole("absoluteMs", options.absoluteMs, 1, MAX_MS),
+    conflict: policy(options.conflict ?? "last"),
+    deadlineMs: whole("deadlineMs", options.deadlineMs ?? 1000, 10, 60_000),
+    maxBytes: whole("maxBytes", options.maxBytes ?? 1_048_576, 1024, 268_435_456),
+    name: line("name", options.name ?? `${hostname()}:${process.pid}`),
+    address: line("address", options.address ?? ""),
+    clock: options.clock ?? systemClock,
+  };
+}
+
+function knownOptions(options: object): void {
+  if (typeof options !== "object" || options === null) {
+    throw invalid(`The options are ${shown(options)}; pass an object, or nothing.`);
+  }
+  for (const name of Object.keys(options)) {
+    if (KNOWN.includes(name)) continue;
+    const nearest = KNOWN.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
+    throw invalid(`There is no option "${name}"; did you mean "${nearest}"? The options are ${KNOWN.join(", ")}.`);
+  }
+}
+
+function engineGiven(engine: unknown): string | Engine {
+  if (typeof engine === "string" || isEngine(engine)) return engine;
+  throw invalid(
+    `The option engine is ${shown(engine)}; pass "memory:", "lmdb:<directory>", "redis://…", or an Engine, e.g. redisEngine({ client }).`,
+  );
+}
+
+/** Whether something looks like an engine: it has the port's verbs. */
+function isEngine(value: unknown): value is Engine {
+  if (typeof value !== "object" || value === null) return false;
+  const verbs = [
+    "open",
+    "read",
+    "create",
+    "commit",
+    "touch",
+    "end",
+    "regenerate",
+    "list",
+    "join",
+    "beat",
+    "leave",
+    "nodes",
+    "close",
+  ];
+  return verbs.every((verb) => typeof Reflect.get(value, verb) === "function");
+}
+
+function whole(name: string, value: unknown, least: number, most: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw invalid(`The option ${name} is ${shown(value)}; it must be a whole number from ${least} to ${most}.`);
+}
+
+function policy(value: unknown): ConflictPolicy {
+  if (value === "last" || value === "reject" || isFunction(value)) return value;
+  throw invalid(
+    `The option conflict is ${shown(value)}; it must be "last", "reject" or a function ({ name, base, mine, theirs }) => value.`,
+  );
+}
+function isFunction(value: unknown): value is Exclude<ConflictPolicy, string> {
+  return typeof value === "function";
+}
+
+function line(name: string, value: unknown): string {
+  if (typeof value === "string" && value.length <= 256 && !/\p{Cc}/u.test(value)) return value;
+  throw invalid(`The option ${name} is ${shown(value)}; it must be a text of at most 256 characters without control characters.`);
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return "an object of another kind";
+  return String(value);
+}
+
+function invalid(message: string): AnynodeError {
+  return new AnynodeError("OPTION_INVALID", message);
+}
+
+/** How many letters differ (Levenshtein), for "did you mean". */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...b].entries()) {
+      next.push(Math.min((row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

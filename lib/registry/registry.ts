@@ -1,0 +1,234 @@
+/**
+ * The registry: this node's row, renewed by beats, and what it knows of the others. Who is alive, at which address.
+ * A node whose row is lost (it was paused, or the engine forgot) is *fenced*: it is nobody until it has joined again.
+ */
+import { randomBytes } from "node:crypto";
+import type { Clock, EngineClock } from "../clock.js";
+import { type Engine, MAX_NODES, type Row } from "../engines/engine.js";
+import { AnynodeError } from "../errors.js";
+import type { Events } from "../events.js";
+import { isNodeId, type NodeId } from "../names.js";
+
+export const BEAT_MS = 500;
+
+/** One node, as everybody sees it. */
+export interface Node {
+  readonly nodeId: string;
+  /** 0 … 62, unique among the nodes at any one time. */
+  readonly number: number;
+  /** Grows with every join, fleet-wide: tells a node from what had its number, or its address, before. */
+  readonly epoch: number;
+  readonly name: string;
+  /** Where the others reach it; "" = it didn't say. */
+  readonly address: string;
+  readonly state: "live" | "draining";
+  /** When its process opened its sessions; wall-clock milliseconds of that node. */
+  readonly startedAt: number;
+  /** Of this library. */
+  readonly version: string;
+}
+type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version">;
+
+export class Registry {
+  readonly #engine: Engine;
+  readonly #clock: Clock;
+  readonly #engineClock: EngineClock;
+  readonly #events: Events;
+  #about: About;
+  #nodeId = freshNodeId();
+  #number = -1;
+  #epoch = 0;
+  #state: "new" | "joined" | "fenced" | "left" = "new";
+  #revision = -1;
+  #others = new Map<string, Node>();
+  #downSince: number | undefined;
+  #cancelBeat: () => void = () => {};
+  #beating: Promise<void> | undefined;
+
+  /** @internal Made by Sessions. */
+  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, events: Events, about: Omit<About, "state" | "startedAt">) {
+    this.#engine = engine;
+    this.#clock = clock;
+    this.#engineClock = engineClock;
+    this.#events = events;
+    this.#about = { ...about, state: "live", startedAt: clock.now() };
+  }
+
+  /** This node's id: random, once per process. Redrawn only if another process turns out to use it (a cloned machine). */
+  get nodeId(): string {
+    return this.#nodeId;
+  }
+  /** This node's number: 0 … 62, or -1 before it joined. */
+  get number(): number {
+    return this.#number;
+  }
+  /** `starting` until the first join, then `live`; `draining` once it drains, `left` at the end. Readiness checks want `live`. */
+  get state(): "starting" | "live" | "draining" | "left" {
+    if (this.#state === "left") return "left";
+    if (this.#about.state === "draining") return "draining";
+    return this.#state === "new" ? "starting" : "live";
+  }
+
+  /** The nodes that are alive, this one included, in order of their numbers. A dead one disappears within 10.5 s. */
+  async nodes(): Promise<Node[]> {
+    const { rows } = await this.#engine.nodes();
+    return rows.filter((row) => !row.left).map(nodeOf);
+  }
+
+  /** Says where the others reach this node. Told with the next beat, which is sent at once. */
+  async advertise(address: string): Promise<void> {
+    this.#about = { ...this.#about, address };
+    await this.#beatNow();
+  }
+
+  /** @internal Joins and starts to beat. Rejects if the engine can't be reached or all numbers are in use. */
+  async join(): Promise<void> {
+    await this.#join();
+    this.#later();
+  }
+
+  /** @internal Tells everybody that this node drains. */
+  async drain(): Promise<void> {
+    this.#about = { ...this.#about, state: "draining" };
+    await this.#beatNow();
+  }
+
+  /** @internal Stops beating and gives the row up. */
+  async leave(): Promise<void> {
+    const was = this.#state;
+    this.#state = "left";
+    this.#cancelBeat();
+    await this.#beating;
+    if (was === "joined") await this.#engine.leave(this.#nodeId, this.#epoch);
+  }
+
+  async #join(): Promise<void> {
+    for (;;) {
+      const sentAt = this.#clock.monotonic();
+      const joined = await this.#engine.join(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      if (joined.outcome === "full") {
+        throw new AnynodeError(
+          "REGISTRY_FULL",
+          `The registry has ${MAX_NODES} nodes, which is the limit. Stop one, or wait 10 s for a dead one to go.`,
+        );
+      }
+      if (joined.outcome === "taken") {
+        this.#nodeId = freshNodeId();
+        this.#epoch = 0;
+        continue;
+      }
+      this.#engineClock.observe(sentAt, this.#clock.monotonic(), joined.now);
+      this.#number = joined.number;
+      this.#epoch = joined.epoch;
+      if (this.#state !== "left") this.#state = "joined";
+      return;
+    }
+  }
+
+  #later(): void {
+    this.#cancelBeat = this.#clock.after(BEAT_MS, () => {
+      void this.#beatNow().catch(() => {});
+    });
+  }
+
+  /** One beat, never two at a time: whoever asks while one is under way gets the next one. Rejects as the engine does. */
+  async #beatNow(): Promise<void> {
+    while (this.#beating !== undefined) await this.#beating;
+    if (this.#state === "left" || this.#state === "new") return;
+    this.#cancelBeat();
+    const beat = this.#beat();
+    this.#beating = beat.catch(() => {});
+    try {
+      await beat;
+    } finally {
+      this.#beating = undefined;
+      if (this.state !== "left") this.#later();
+    }
+  }
+
+  async #beat(): Promise<void> {
+    try {
+      if (this.#state === "fenced") await this.#join();
+      const sentAt = this.#clock.monotonic();
+      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
+      this.#up();
+      if (beaten.outcome === "fenced") {
+        if (this.state === "left") return;
+        this.#state = "fenced";
+        this.#events.emit("fenced", { nodeId: this.#nodeId });
+        await this.#join();
+      } else if (beaten.revision !== this.#revision) {
+        await this.#refresh();
+      }
+    } catch (error) {
+      this.#down(error);
+      throw error;
+    }
+  }
+
+  /** Who came and who went since the last look. */
+  async #refresh(): Promise<void> {
+    const { rows, revision } = await this.#engine.nodes();
+    const before = this.#others;
+    this.#others = new Map();
+    for (const row of rows) {
+      const known = before.get(row.nodeId);
+      if (row.nodeId === this.#nodeId) continue;
+      if (row.left) {
+        if (known !== undefined) this.#events.emit("node-left", { node: known });
+      } else {
+        const node = nodeOf(row);
+        this.#others.set(row.nodeId, node);
+        if (known !== undefined && known.epoch !== node.epoch) this.#events.emit("node-lost", { node: known });
+        if (known?.epoch !== node.epoch) this.#events.emit("node-joined", { node });
+      }
+      before.delete(row.nodeId);
+    }
+    for (const node of before.values()) this.#events.emit("node-lost", { node });
+    this.#revision = revision;
+  }
+
+  #up(): void {
+    if (this.#downSince === undefined) return;
+    this.#events.emit("engine-up", { downMs: this.#clock.monotonic() - this.#downSince });
+    this.#downSince = undefined;
+  }
+
+  #down(error: unknown): void {
+    if (this.#downSince !== undefined || !(error instanceof AnynodeError)) return;
+    this.#downSince = this.#clock.monotonic();
+    this.#events.emit("engine-down", { error });
+  }
+}
+
+function freshNodeId(): NodeId {
+  const nodeId = randomBytes(12).toString("base64url");
+  if (!isNodeId(nodeId)) throw new AnynodeError("OPTION_INVALID", "A fresh node id is malformed; this is a bug in anynode.");
+  return nodeId;
+}
+
+/** A row as a node. The text may come from another version of this library: what is missing or odd gets a neutral value. */
+function nodeOf({ nodeId, number, epoch, about }: Row): Node {
+  const read = parsed(about);
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  return {
+    nodeId,
+    number,
+    epoch,
+    name: text(read["name"]),
+    address: text(read["address"]),
+    state: read["state"] === "draining" ? "draining" : "live",
+    startedAt: typeof read["startedAt"] === "number" ? read["startedAt"] : 0,
+    version: text(read["version"]),
+  };
+}
+
+function parsed(about: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(about);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}

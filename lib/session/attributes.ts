@@ -1,0 +1,111 @@
+/**
+ * Attributes: the top-level properties of a session, each at rest as JSON text. The unit of parsing, comparing and merging.
+ * A view parses an attribute when it is first touched; what was never touched is neither parsed nor compared.
+ */
+import { AnynodeError } from "../errors.js";
+
+/** name → JSON text. Never changed once made: requests share it. */
+export type AttributeTexts = ReadonlyMap<string, string>;
+
+/** What somebody did to one attribute: from what they saw (`base`) to what they want (`mine`); undefined = absent. */
+export interface Change {
+  readonly base: string | undefined;
+  readonly mine: string | undefined;
+}
+export type Changes = ReadonlyMap<string, Change>;
+
+const MAX_NAME_BYTES = 256;
+const FORBIDDEN: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+
+/** Names that could shadow a prototype are refused, on write and on read. */
+export function isAttributeName(name: string): boolean {
+  return (
+    !FORBIDDEN.has(name) && name.length <= MAX_NAME_BYTES && Buffer.byteLength(name) <= MAX_NAME_BYTES && name.isWellFormed()
+  );
+}
+
+/**
+ * The attributes of a plain object as they would be stored, without those named in `except`. As in JSON.stringify, a Date becomes its
+ * text, undefined and functions are left out. Throws ATTRIBUTE_INVALID for a forbidden name, a cycle or a BigInt.
+ */
+export function textsOf(object: object, except: ReadonlySet<string> = NOTHING): AttributeTexts {
+  const texts = new Map<string, string>();
+  for (const [name, value] of Object.entries(object)) {
+    if (except.has(name)) continue;
+    const text = textOf(name, value);
+    if (text !== undefined) texts.set(name, text);
+  }
+  return texts;
+}
+const NOTHING: ReadonlySet<string> = new Set();
+
+function textOf(name: string, value: unknown): string | undefined {
+  if (!isAttributeName(name)) {
+    throw new AnynodeError(
+      "ATTRIBUTE_INVALID",
+      `An attribute name is refused: __proto__, constructor, prototype and names over ${MAX_NAME_BYTES} bytes can't be stored. Rename it.`,
+    );
+  }
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new AnynodeError("ATTRIBUTE_INVALID", "An attribute holds what JSON can't (a cycle or a BigInt). Store plain data.", {
+      cause,
+    });
+  }
+}
+
+/** A plain object with every attribute parsed, for hosts that walk all properties anyway. Nobody else holds it. */
+export function objectOf(texts: AttributeTexts): Record<string, unknown> {
+  const object: Record<string, unknown> = {};
+  for (const [name, text] of texts) object[name] = JSON.parse(text);
+  return object;
+}
+
+/**
+ * The attributes as an object of own, enumerable accessors, each of which becomes a data property when it is first touched. It spreads,
+ * clones and stringifies as a plain object does.
+ */
+export function viewOf(texts: AttributeTexts): Record<string, unknown> {
+  const view: Record<string, unknown> = {};
+  for (const [name, text] of texts) {
+    const settle = (value: unknown) =>
+      Object.defineProperty(view, name, { value, writable: true, enumerable: true, configurable: true });
+    Object.defineProperty(view, name, {
+      get() {
+        const value: unknown = JSON.parse(text);
+        settle(value);
+        return value;
+      },
+      set: settle,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  return view;
+}
+
+/** What was done to a view since it was made from `base`. Deep changes are found: whatever was touched is compared as text. */
+export function changesOfView(base: AttributeTexts, view: object): Changes {
+  const now = new Map<string, string>();
+  for (const name of Object.keys(view)) {
+    const property = Object.getOwnPropertyDescriptor(view, name);
+    const untouched = property?.get === undefined ? undefined : base.get(name);
+    const text = untouched ?? textOf(name, property?.value);
+    if (text !== undefined) now.set(name, text);
+  }
+  return changesBetween(base, now);
+}
+
+/** What leads from `base` to `mine`. */
+export function changesBetween(base: AttributeTexts, mine: AttributeTexts): Changes {
+  const changes = new Map<string, Change>();
+  for (const [name, text] of mine) {
+    const was = base.get(name);
+    if (was !== text) changes.set(name, { base: was, mine: text });
+  }
+  for (const [name, was] of base) {
+    if (!mine.has(name)) changes.set(name, { base: was, mine: undefined });
+  }
+  return changes;
+}

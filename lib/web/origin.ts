@@ -1,0 +1,60 @@
+/**
+ * Where a host's session object comes from: the record that was loaded, and what the object showed of it. So a save stores what the
+ * request changed, not the whole object, and one object's saves happen one after the other: never a conflict with itself.
+ */
+import { type AttributeTexts, changesBetween } from "../session/attributes.js";
+import type { Header, Loaded } from "../session/record.js";
+import type { HeaderPatch, Sessions } from "../sessions.js";
+
+export class Origin {
+  readonly sid: string;
+  readonly #sessions: Sessions;
+  #loaded: Loaded | undefined;
+  /** The attributes as the object shows them: after a merge the record holds more. */
+  #shown: AttributeTexts;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** Without `loaded`: an object that was never stored; its first save replaces whatever the id holds. */
+  constructor(sessions: Sessions, sid: string, loaded?: Loaded, shown: AttributeTexts = new Map()) {
+    this.#sessions = sessions;
+    this.sid = sid;
+    this.#loaded = loaded;
+    this.#shown = shown;
+  }
+
+  /** Whether there was a record behind the object. */
+  get stored(): boolean {
+    return this.#loaded !== undefined;
+  }
+
+  /** What was stored of it besides the attributes. */
+  get header(): Header | undefined {
+    return this.#loaded?.record.header;
+  }
+
+  save(texts: AttributeTexts, patch: HeaderPatch): Promise<void> {
+    return this.#inTurn(async () => {
+      const outcome =
+        this.#loaded === undefined
+          ? await this.#sessions.replace(this.sid, texts, patch)
+          : await this.#sessions.save(this.#loaded, changesBetween(this.#shown, texts), patch);
+      if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
+      this.#shown = texts;
+    });
+  }
+
+  touch(patch: HeaderPatch): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#loaded ??= await this.#sessions.load(this.sid);
+      if (this.#loaded === undefined) return;
+      const outcome = await this.#sessions.save(this.#loaded, new Map(), patch);
+      if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
+    });
+  }
+
+  #inTurn(task: () => Promise<void>): Promise<void> {
+    const turn = this.#tail.then(task);
+    this.#tail = turn.catch(() => {});
+    return turn;
+  }
+}

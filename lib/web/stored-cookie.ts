@@ -1,0 +1,47 @@
+/**
+ * The cookie of a session as its host knows it, kept in the record's header: settings as they are, `expires` by the engine's clock.
+ * `maxAge` is the session's idle timeout. Without it the cookie lasts as long as the browser, and the session for the default.
+ */
+import type { Header } from "../session/record.js";
+import type { HeaderPatch } from "../sessions.js";
+
+/** Plain, as JSON keeps it. `originalMaxAge` null = a browser-session cookie. */
+export interface StoredCookie {
+  [setting: string]: unknown;
+  originalMaxAge: number | null;
+}
+
+/** Times are stored in six bytes; a thousand years will do. */
+const MAX_MS = 1000 * 365 * 86_400_000;
+
+/** What a host's cookie says, for the record's header. Takes express-session's Cookie as well as plain data, or nothing. */
+export function patchOf(cookie: unknown): HeaderPatch {
+  const { expires, maxAge, ...settings } = plainOf(cookie);
+  const livesMs = [settings["originalMaxAge"], untilMs(expires), maxAge].find(
+    (ms) => typeof ms === "number" && !Number.isNaN(ms),
+  );
+  if (typeof livesMs !== "number") return { idleMs: "default", cookie: JSON.stringify({ ...settings, originalMaxAge: null }) };
+  return {
+    idleMs: Math.max(1, Math.min(Math.ceil(livesMs), MAX_MS)),
+    cookie: JSON.stringify({ ...settings, originalMaxAge: livesMs }),
+  };
+}
+
+/** The settings of a stored session; those of express-session's defaults where nothing was stored. */
+export function cookieOf({ cookie }: Header): StoredCookie {
+  if (cookie === "") return { originalMaxAge: null, httpOnly: true, path: "/" };
+  const settings = plainOf(JSON.parse(cookie));
+  const { originalMaxAge } = settings;
+  return { ...settings, originalMaxAge: typeof originalMaxAge === "number" ? originalMaxAge : null };
+}
+
+function plainOf(cookie: unknown): Record<string, unknown> {
+  if (typeof cookie !== "object" || cookie === null) return {};
+  if ("toJSON" in cookie && typeof cookie.toJSON === "function") return { ...Reflect.apply(cookie.toJSON, cookie, []) };
+  return { ...cookie };
+}
+
+function untilMs(expires: unknown): number | undefined {
+  if (typeof expires === "string" || expires instanceof Date) return new Date(expires).getTime() - Date.now();
+  return undefined;
+}
