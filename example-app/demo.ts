@@ -79,7 +79,7 @@ async function stayUp(address: string, { oldCookie }: Ending, fleet: Fleet, bala
   tick(`the registry has noticed that ${chip(killed.name)} is gone: its lease of ten seconds is over`);
   const back = await fleet.start(killed.name, killed.framework);
   balancer.add(back.name, back.address);
-  await refuses(`${back.name}, started again,`, back.address, oldCookie);
+  await refuses(`${chip(back.name)}, started again,`, back.address, oldCookie);
 }
 
 void main();

@@ -6,7 +6,7 @@ import express, { type NextFunction, type Request, type Response } from "express
 import session from "express-session";
 import { failure, health, type NodeSettings, state } from "./answers.js";
 import { PAGES } from "./pages.js";
-import { ACTIONS, act, userName, type Visit } from "./shop.js";
+import { ACTIONS, act, nameIn, type Visit } from "./shop.js";
 
 declare module "express-session" {
   interface SessionData extends Visit {}
@@ -46,9 +46,9 @@ export function expressApp(sessions: Sessions, node: NodeSettings): RequestListe
     res.json(await state(sessions, node, req.session));
   });
   app.post("/api/sign-in", async (req, res) => {
-    const user = userName(req.body);
+    const name = nameIn(req.body);
     await settled((done) => req.session.regenerate(done)); // a new id for a new user
-    req.session.user = user;
+    req.session.name = name;
     await save(req);
     res.json(await state(sessions, node, req.session));
   });

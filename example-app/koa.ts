@@ -9,7 +9,7 @@ import { failure, health, type NodeSettings, state } from "./answers.js";
 import { readJson } from "./body.js";
 import { expressCookie } from "./koa-cookie.js";
 import { PAGES } from "./pages.js";
-import { ACTIONS, act, userName, type Visit } from "./shop.js";
+import { ACTIONS, act, nameIn, type Visit } from "./shop.js";
 
 /** What koa-session adds to a context. */
 interface WithSession {
@@ -48,9 +48,9 @@ export function koaApp(sessions: Sessions, node: NodeSettings): RequestListener 
     ctx.body = await state(sessions, node, ctx.session);
   });
   api.post("/sign-in", async (ctx) => {
-    const user = userName(await readJson(ctx.req));
+    const name = nameIn(await readJson(ctx.req));
     await ctx.session.regenerate(); // a new id for a new user
-    ctx.session = { user };
+    ctx.session = { name };
     ctx.body = await state(sessions, node, ctx.session);
   });
   for (const [name, action] of Object.entries(ACTIONS)) {

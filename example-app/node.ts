@@ -22,7 +22,7 @@ async function main(): Promise<void> {
   if (!secret) throw new Error("Set SESSION_SECRET: it signs the session cookie, and is the same on all nodes.");
 
   const node: NodeSettings = { name: values.name, framework: values.framework === "koa" ? "Koa" : "Express", secret };
-  const sessions = anynode({ name: node.name, ...(engine ? { engine } : {}) });
+  const sessions = anynode({ engine, name: node.name });
   const server = createServer(node.framework === "Koa" ? koaApp(sessions, node) : expressApp(sessions, node));
 
   server.listen(Number(values.port), "127.0.0.1");

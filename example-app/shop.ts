@@ -5,7 +5,7 @@
 
 /** The attributes of a session. */
 export interface Visit {
-  user?: string | undefined;
+  name?: string | undefined;
   count?: number | undefined;
   /** One attribute a product instead of one for the whole cart: nodes that add different products at once don't get in each other's way. */
   [item: `cart.${string}`]: number | undefined;
@@ -28,11 +28,11 @@ export class Refused extends Error {
 }
 
 /** The name to sign in with. */
-export function userName(input: unknown): string {
-  const name = field(input, "name");
-  const trimmed = typeof name === "string" ? name.trim() : "";
-  if (trimmed === "" || trimmed.length > 40) throw new Refused(400, "Please give a name of 1 to 40 characters.");
-  return trimmed;
+export function nameIn(input: unknown): string {
+  const given = field(input, "name");
+  const name = typeof given === "string" ? given.trim() : "";
+  if (name === "" || name.length > 40) throw new Refused(400, "Please give a name of 1 to 40 characters.");
+  return name;
 }
 
 /** What a visitor who has signed in can do, by the last part of its path: POST /api/count, POST /api/cart. */
@@ -54,14 +54,14 @@ export const ACTIONS: Readonly<Record<string, (visit: Visit, input: unknown) => 
 
 /** Does an action, for those who have signed in. */
 export function act(action: (visit: Visit, input: unknown) => void, visit: Visit, input: unknown): void {
-  if (visit.user === undefined) throw new Refused(401, "Please sign in first.");
+  if (visit.name === undefined) throw new Refused(401, "Please sign in first.");
   action(visit, input);
 }
 
 /** What the page shows of a session. */
 export function show(visit: Visit) {
   return {
-    user: visit.user ?? null,
+    name: visit.name ?? null,
     count: visit.count ?? 0,
     cart: PRODUCTS.map((product) => ({ ...product, pieces: visit[`cart.${product.id}`] ?? 0 })),
   };

@@ -28,10 +28,10 @@ export async function tell(address: string, nodes: readonly FleetNode[], fleet: 
   heading("Ada signs in");
   const [first, ...others] = names;
   const signedIn = await ada.do("sign-in", { name: "Ada" });
-  check(`${chip(signedIn.node)} signs her in`, [signedIn.node, signedIn.shown.user], [first, "Ada"]);
+  check(`${chip(signedIn.node)} signs her in`, [signedIn.node, signedIn.shown.name], [first, "Ada"]);
   for (const name of others) {
     const { node, shown } = await ada.look();
-    check(`${chip(name)} knows her ${dim(`(${shown.framework})`)}`, [node, shown.user], [name, "Ada"]);
+    check(`${chip(name)} knows her ${dim(`(${shown.framework})`)}`, [node, shown.name], [name, "Ada"]);
   }
 
   heading("Each node counts one on");
@@ -54,22 +54,22 @@ export async function tell(address: string, nodes: readonly FleetNode[], fleet: 
   heading("Ada hasn't noticed");
   const later = [await ada.look(), await ada.look(), await ada.look()];
   check(`${others.map(chip).join(" and ")} answer her`, nodesOf(later), others);
-  const kept = later.map(({ shown: { user, count, cart } }) => [user, count, cart.filter(({ pieces }) => pieces === 1).length]);
+  const kept = later.map(({ shown: { name, count, cart } }) => [name, count, cart.filter(({ pieces }) => pieces === 1).length]);
   check("still signed in, her count is 3, and so is her cart", kept, Array(3).fill(["Ada", 3, 3]));
 
   heading("Ada signs out");
   const oldCookie = ada.cookie;
   const signedOut = await ada.do("sign-out");
-  check(`${chip(signedOut.node)} signs her out`, [signedOut.status, signedOut.shown.user], [200, null]);
-  for (const { name, address } of nodes.slice(1)) await refuses(name, address, oldCookie);
+  check(`${chip(signedOut.node)} signs her out`, [signedOut.status, signedOut.shown.name], [200, null]);
+  for (const { name, address } of nodes.slice(1)) await refuses(chip(name), address, oldCookie);
   return { oldCookie };
 }
 
 /** Whoever comes with the cookie of an ended session is nobody: nothing to see, nothing to do. */
-export async function refuses(name: string, address: string, oldCookie: string): Promise<void> {
+export async function refuses(who: string, address: string, oldCookie: string): Promise<void> {
   const seen = await new Visitor(address, oldCookie).look();
   const tried = await new Visitor(address, oldCookie).do("count");
-  check(`${chip(name)} refuses her old cookie`, [seen.shown.user, tried.status], [null, 401]);
+  check(`${who} refuses her old cookie`, [seen.shown.name, tried.status], [null, 401]);
 }
 
 /** Several visitors count and look, one request after the other each; in the middle of it the node is killed. */

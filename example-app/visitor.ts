@@ -3,7 +3,7 @@
 /** What GET /api/state and every action answer. */
 export interface Shown {
   readonly framework: string;
-  readonly user: string | null;
+  readonly name: string | null;
   readonly count: number;
   readonly cart: readonly { readonly id: string; readonly pieces: number }[];
   readonly nodes: readonly { readonly name: string; readonly address: string; readonly state: string; readonly since: number }[];
@@ -17,7 +17,7 @@ export interface Answer {
   readonly shown: Shown;
 }
 
-const NOTHING: Shown = { framework: "", user: null, count: 0, cart: [], nodes: [] };
+const NOTHING: Shown = { framework: "", name: null, count: 0, cart: [], nodes: [] };
 
 export class Visitor {
   readonly #address: string;

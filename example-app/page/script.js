@@ -32,11 +32,11 @@ async function request(what, path, input) {
   }
 }
 
-function show({ user, count, cart, nodes, framework }, node) {
+function show({ name, count, cart, nodes, framework }, node) {
   frameworks.set(node, framework);
-  $("sign-in").hidden = user !== null;
-  $("shop").hidden = user === null;
-  $("user").textContent = user ?? "";
+  $("sign-in").hidden = name !== null;
+  $("shop").hidden = name === null;
+  $("user").textContent = name ?? "";
   $("count").textContent = count;
   cart.forEach(cartLine);
   $("nodes").replaceChildren(...nodes.map(nodeLine));
@@ -82,7 +82,7 @@ function nodeLine({ name, address, state, since }) {
 
 function leaveChip(node, what, ok) {
   const mark = chip("li", node, what !== "");
-  mark.append(what === "" ? "" : ` · ${what}`, ok ? "" : " ✗");
+  if (what !== "" || !ok) mark.append(element("span", "", ok ? what : `${what} ✗`));
   $("trail").prepend(mark);
   while ($("trail").children.length > TRAIL) $("trail").lastChild.remove();
 }
