@@ -125,6 +125,7 @@ $("count-on").onclick = () => ask("count", "/api/count", {});
 /** Looks again and again, but not while nobody is looking. */
 async function look() {
   if (!document.hidden) await ask("look", "/api/state");
-  setTimeout(look, LOOK_EVERY_MS);
+  // Not too regular: three tabs in step with three nodes would each meet the same one for ever.
+  setTimeout(look, LOOK_EVERY_MS * (0.75 + Math.random() / 2));
 }
 look();
