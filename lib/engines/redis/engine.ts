@@ -1,0 +1,278 @@
+/**
+ * The engine on Redis (6.2 and later, or what speaks its protocol): one primary, or a client that follows it.
+ * Every verb is one command and settles within the deadline. The invariant: all verbs on a key are atomic, since each is one plain read
+ * or one script; and an error never says that nothing happened when something may have.
+ */
+import { type Clock, systemClock, within } from "../../clock.js";
+import { AnynodeError } from "../../errors.js";
+import type { Key, NodeId, Version } from "../../names.js";
+import { isVersion } from "../../names.js";
+import {
+  type Beaten,
+  type Committed,
+  type Conflict,
+  type Deadlines,
+  ENDED_MARK_MS,
+  type Ended,
+  type Engine,
+  type Found,
+  type Gone,
+  type Joined,
+  type Listed,
+  type Moved,
+  type Row,
+  type Same,
+  type Subscription,
+  type Touched,
+} from "../engine.js";
+import { Channel } from "./channel.js";
+import { failure, replyCode } from "./failure.js";
+import { Keys } from "./keys.js";
+import { Link } from "./link.js";
+import { Registry } from "./registry.js";
+import { Scripts } from "./scripts.js";
+import { type GivenClient, sourceOf } from "./source.js";
+import { HEADER_BYTES, header, whole } from "./value.js";
+
+export interface RedisEngineOptions {
+  /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
+  readonly url?: string;
+  /** Instead of a URL: a client that the application has. It is never closed, subscribed on or configured. */
+  readonly client?: GivenClient;
+  /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
+  readonly prefix?: string;
+  /** How long a verb may take, connecting included. Default: 1000. */
+  readonly deadlineMs?: number;
+  readonly clock?: Clock;
+}
+
+/** So many commands under way mean that Redis doesn't keep up: more are refused instead of piling up. */
+const MAX_UNDER_WAY = 10_000;
+const OLDEST_REDIS = 6.2;
+/** How many keys a step of list() looks at: Redis serves others between the steps. */
+const LIST_STEP = "100";
+const MARK_STAYS = String(ENDED_MARK_MS);
+
+/** Throws OPTION_INVALID or ENGINE_UNSUPPORTED for options that can't work; connects with the first verb, or by `open()`. */
+export function redisEngine(options: RedisEngineOptions = {}): Engine {
+  return new RedisEngine(options);
+}
+
+class RedisEngine implements Engine {
+  readonly kind = "redis";
+  readonly namespace: string;
+  readonly #keys: Keys;
+  readonly #clock: Clock;
+  readonly #deadlineMs: number;
+  readonly #own: boolean;
+  readonly #link: Link;
+  readonly #channel: Channel;
+  readonly #scripts: Scripts;
+  readonly #registry: Registry;
+  #opening: Promise<void> | undefined;
+  #opened = false;
+  #closed = false;
+  #underWay = 0;
+
+  constructor({ url, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
+    this.#keys = new Keys(prefix);
+    this.namespace = prefix;
+    this.#clock = clock;
+    this.#deadlineMs = checkDeadline(deadlineMs);
+    const source = sourceOf(url, client, deadlineMs);
+    this.#own = source.own;
+    this.#link = new Link(source.commands, clock, deadlineMs);
+    this.#channel = new Channel(source.channels, clock, deadlineMs);
+    this.#scripts = new Scripts((args) => this.#link.call(args));
+    this.#registry = new Registry(this.#scripts, this.#keys);
+  }
+
+  open(): Promise<void> {
+    return this.#within(() => this.#link.connect());
+  }
+
+  read(key: Key, known?: Version): Promise<Found | Same | Gone> {
+    const name = this.#keys.record(key);
+    return known === undefined
+      ? this.#within(() => this.#link.call(["GET", name])).then(whole)
+      : this.#within(() => this.#readChanged(name, known));
+  }
+
+  async #readChanged(name: string, known: Version): Promise<Found | Same | Gone> {
+    const facts = header(await this.#link.call(["GETRANGE", name, "0", String(HEADER_BYTES - 1)]));
+    if ("outcome" in facts) return facts;
+    if (facts.version === known) return { outcome: "same", version: facts.version, idleAt: facts.idleAt };
+    return whole(await this.#link.call(["GET", name]));
+  }
+
+  create(key: Key, body: Buffer, deadlines: Deadlines, _keep: boolean): Promise<Committed | Conflict | Gone> {
+    const args = [this.#keys.record(key), ...texts(deadlines), body];
+    return this.#within(() => this.#scripts.run("create-1", args)).then(committed);
+  }
+
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, _keep: boolean): Promise<Committed | Conflict | Gone> {
+    const args = [this.#keys.record(key), String(expected), ...texts(deadlines), body];
+    return this.#within(() => this.#scripts.run("commit-1", args)).then(committed);
+  }
+
+  async touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone> {
+    const args = [this.#keys.record(key), String(expected), ...texts(deadlines)];
+    const reply = await this.#within(() => this.#scripts.run("touch-1", args));
+    if (Array.isArray(reply)) return { outcome: "touched", idleAt: Number(reply[0]), now: Number(reply[1]) };
+    const facts = header(reply);
+    return "outcome" in facts ? facts : { outcome: "moved" };
+  }
+
+  async end(key: Key): Promise<Ended> {
+    const reply = await this.#within(() => this.#scripts.run("end-1", [this.#keys.record(key), MARK_STAYS]));
+    const [state, now] = Array.isArray(reply) ? reply : [];
+    const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
+    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), waitFor: [] };
+  }
+
+  regenerate(
+    from: Key,
+    expected: Version,
+    to: Key,
+    body: Buffer,
+    deadlines: Deadlines,
+    _keep: boolean,
+  ): Promise<Committed | Conflict | Gone> {
+    const args = [this.#keys.record(from), this.#keys.record(to), String(expected), ...texts(deadlines), body, MARK_STAYS];
+    return this.#within(() => this.#scripts.run("regenerate-2", args)).then(committed);
+  }
+
+  /** A record that Redis' SCAN returns twice (its table grew or shrank meanwhile) is yielded twice. */
+  async *list(): AsyncIterable<Listed> {
+    let cursor = "0";
+    do {
+      const scan = ["SCAN", cursor, "MATCH", this.#keys.pattern, "COUNT", LIST_STEP];
+      const reply = await this.#within(() => this.#link.call(scan));
+      const [next, found] = Array.isArray(reply) ? reply : ["0", []];
+      cursor = String(next);
+      yield* await this.#records(new Set(Array.isArray(found) ? found.map(String) : []));
+    } while (cursor !== "0");
+  }
+
+  async #records(names: ReadonlySet<string>): Promise<Listed[]> {
+    const keys = [...names].map((name) => this.#keys.keyOf(name)).filter((key) => key !== undefined);
+    if (keys.length === 0) return [];
+    const values = await this.#within(() => this.#link.call(["MGET", ...keys.map((key) => this.#keys.record(key))]));
+    if (!Array.isArray(values)) return [];
+    return keys.flatMap((key, i) => {
+      const record = whole(values[i]);
+      return record.outcome === "found" ? [{ key, version: record.version, idleAt: record.idleAt, body: record.body }] : [];
+    });
+  }
+
+  join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined> {
+    return this.#within(() => this.#registry.join(nodeId, lastEpoch, about));
+  }
+
+  beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten> {
+    return this.#within(() => this.#registry.beat(nodeId, epoch, about));
+  }
+
+  leave(nodeId: NodeId, epoch: number): Promise<void> {
+    return this.#within(() => this.#registry.leave(nodeId, epoch));
+  }
+
+  nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
+    return this.#within(() => this.#registry.nodes());
+  }
+
+  async publish(channel: string, message: string): Promise<void> {
+    await this.#within(() => this.#link.call(["PUBLISH", this.#keys.channel(channel), message]));
+  }
+
+  async subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription> {
+    const renew = (error: unknown) => this.#channel.renew(error);
+    const subscription = await this.#within(() => this.#channel.subscribe(this.#keys.channel(channel), onMessage), renew);
+    return { close: () => (this.#closed ? Promise.resolve() : this.#within(() => subscription.close(), renew)) };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#channel.close();
+    this.#link.close();
+  }
+
+  /**
+   * Does the work of a verb, connected, within the deadline; rejects with an AnynodeError only. A connection of our own that kept
+   * silent for the whole deadline is half open, or its server frozen; one to a READONLY server leads to a demoted primary: both are
+   * given up for a new one.
+   */
+  async #within<T>(work: () => Promise<T>, onSilence?: (error: unknown) => void): Promise<T> {
+    if (this.#closed) throw new AnynodeError("CLOSED", "The session engine is closed.");
+    if (this.#underWay >= MAX_UNDER_WAY)
+      throw new AnynodeError("ENGINE_UNAVAILABLE", `More than ${MAX_UNDER_WAY} commands wait for Redis. Nothing was sent.`);
+    const heard = this.#link.heard;
+    this.#underWay++;
+    try {
+      return await within(this.#clock, this.#deadlineMs, this.#opened ? work() : this.#open().then(work));
+    } catch (error) {
+      const failed = failure(error);
+      if (failed === error && failed.code === "ENGINE_TIMEOUT") {
+        if (onSilence !== undefined) onSilence(error);
+        else if (this.#own && heard === this.#link.heard) this.#link.renew(error);
+      } else if (this.#own && replyCode(error) === "READONLY") this.#link.renew(error);
+      throw failed;
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  #open(): Promise<void> {
+    this.#opening ??= this.#connect().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #connect(): Promise<void> {
+    await this.#link.connect();
+    const version = await this.#serverVersion();
+    if (version < OLDEST_REDIS)
+      throw new AnynodeError(
+        "ENGINE_UNSUPPORTED",
+        `Redis ${version} is too old: anynode needs ${OLDEST_REDIS} or later. Upgrade it.`,
+      );
+    this.#opened = true;
+  }
+
+  /** Major and minor version, as a number; what doesn't tell (ACL, other makes) is taken for new enough. */
+  async #serverVersion(): Promise<number> {
+    try {
+      const info = String(await this.#link.call(["INFO", "server"]));
+      return Number(/redis_version:(\d+\.\d)/.exec(info)?.[1] ?? OLDEST_REDIS);
+    } catch (error) {
+      const code = replyCode(error);
+      if (code === "NOPERM" || code === "ERR") return OLDEST_REDIS;
+      throw error;
+    }
+  }
+}
+
+function committed(reply: unknown): Committed | Conflict | Gone {
+  if (Array.isArray(reply)) {
+    const [version, idleAt, now] = reply;
+    const number = Number(version);
+    if (isVersion(number))
+      return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), waitFor: [] };
+  }
+  const current = whole(reply);
+  return current.outcome === "found" ? { outcome: "conflict", current } : current;
+}
+
+/** Whole milliseconds that fit the 6 bytes of the layout. */
+function texts({ idleMs, absoluteAt }: Deadlines): [idleMs: string, absoluteAt: string] {
+  return [whole6(idleMs), whole6(absoluteAt)];
+}
+function whole6(ms: number): string {
+  return String(Math.min(Math.floor(ms), 2 ** 47));
+}
+
+function checkDeadline(ms: number): number {
+  if (Number.isFinite(ms) && ms >= 1 && ms <= 60_000) return ms;
+  throw new AnynodeError("OPTION_INVALID", `deadlineMs is ${ms}. It must be 1 to 60000 milliseconds; 1000 is the default.`);
+}

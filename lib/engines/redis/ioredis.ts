@@ -1,0 +1,141 @@
+/**
+ * The client port over ioredis 5 and later, told by what a client can do. No type of the package leaves this file:
+ * an application may have another version of it, or none.
+ */
+import type { Address } from "./address.js";
+import type { Argument, Client, Dial, Source } from "./client.js";
+import { NotSent } from "./failure.js";
+
+/** What we use of an ioredis client. */
+export interface IoredisClient {
+  readonly status: string;
+  readonly options: object;
+  callBuffer(...args: Argument[]): Promise<unknown>;
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  duplicate(overrides?: object): IoredisClient;
+  connect(): Promise<void>;
+  disconnect(): void;
+  on(event: string, listener: (...args: string[]) => void): unknown;
+  off(event: string, listener: (...args: string[]) => void): unknown;
+}
+
+/** A connection ends with its first error, and nothing is sent again: link.ts makes the next one. */
+const ONE_CONNECTION = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  enableReadyCheck: false,
+  autoResubscribe: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: () => null,
+  reconnectOnError: null,
+  enableAutoPipelining: false,
+};
+
+export function isIoredis(client: object): client is IoredisClient {
+  return (
+    "callBuffer" in client && "status" in client && "options" in client && !("isCluster" in client && client.isCluster === true)
+  );
+}
+
+export function ioredisAt(create: (options: object) => IoredisClient, address: Address, deadlineMs: number): Source {
+  const { place, username, password, database } = address;
+  const { tls, ...where } = "path" in place ? { ...place, tls: false } : place;
+  const dial: Dial = (onLost) =>
+    connection(
+      create({
+        ...where,
+        ...(tls ? { tls: {} } : {}),
+        ...(username === undefined ? {} : { username }),
+        ...(password === undefined ? {} : { password }),
+        db: database,
+        connectTimeout: deadlineMs,
+        keepAlive: 5_000,
+        ...ONE_CONNECTION,
+      }),
+      onLost,
+    );
+  return { commands: dial, channels: dial, own: true };
+}
+
+export function givenIoredis(client: IoredisClient, deadlineMs: number): Source {
+  return {
+    own: false,
+    commands: () => given(client),
+    channels: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
+  };
+}
+
+function connection(client: IoredisClient, onLost: (reason: unknown) => void): Client {
+  let reason: unknown;
+  client.on("error", (error: unknown) => {
+    reason = error;
+  });
+  client.on("close", () => onLost(reason));
+  return {
+    ...verbs(client),
+    call: (args) => (client.status === "ready" ? client.callBuffer(...args) : Promise.reject(new NotSent("not connected"))),
+    // connect() says "Connection is closed", the event before it says why.
+    opened: client.connect().catch((error) => {
+      throw reason ?? error;
+    }),
+    close: () => client.disconnect(),
+  };
+}
+
+/**
+ * An application's client may send a command again after it reconnected: the reply then says nothing about the first time
+ * (a commit that succeeded reads as a conflict), so no reply counts that came after a break.
+ */
+function given(client: IoredisClient): Client {
+  let breaks = 0;
+  const onClose = () => {
+    breaks++;
+  };
+  client.on("close", onClose);
+  const call = (args: Argument[]) => {
+    const before = breaks;
+    const known = () => {
+      if (before !== breaks) throw new Error("The connection broke");
+    };
+    return client.callBuffer(...args).then(
+      (reply) => {
+        known();
+        return reply;
+      },
+      (error) => {
+        known();
+        throw error;
+      },
+    );
+  };
+  return {
+    ...verbs(client),
+    call: (args) => (client.status === "ready" ? call(args) : Promise.reject(new NotSent("not connected"))),
+    // Still connecting, or lazy: waited for in its own queue.
+    opened: client.callBuffer("PING").then(() => {}),
+    close: () => void client.off("close", onClose),
+  };
+}
+
+function verbs(client: IoredisClient): Pick<Client, "subscribe"> {
+  return {
+    async subscribe(channel, onMessage) {
+      const listener = (from: string, message: string) => {
+        if (from === channel) onMessage(message);
+      };
+      client.on("message", listener);
+      try {
+        await client.subscribe(channel);
+      } catch (error) {
+        client.off("message", listener);
+        throw error;
+      }
+      return async () => {
+        client.off("message", listener);
+        await client.unsubscribe(channel);
+      };
+    },
+  };
+}

@@ -1,0 +1,67 @@
+/**
+ * The Lua verbs, one file each, named <verb>-<number of keys>.lua; the head of each file is its contract.
+ * A server that doesn't know a script (it restarted, or its scripts were flushed) is given it once, and asked once more.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Argument } from "./client.js";
+import { replyCode } from "./failure.js";
+
+/** Which shared head stands in front of which verb. */
+const HEADS = {
+  "create-1": "record",
+  "commit-1": "record",
+  "touch-1": "record",
+  "end-1": "record",
+  "regenerate-2": "record",
+  "join-3": "registry",
+  "beat-3": "registry",
+  "leave-3": "registry",
+  "nodes-3": "registry",
+} as const;
+export type Verb = keyof typeof HEADS;
+
+interface Script {
+  readonly text: string;
+  readonly sha: string;
+  readonly keyCount: string;
+  /** Several commands that meet the gap at once share one load. */
+  loading: Promise<unknown> | undefined;
+}
+
+export class Scripts {
+  readonly #call: (args: Argument[]) => Promise<unknown>;
+  readonly #scripts = new Map<Verb, Script>();
+
+  constructor(call: (args: Argument[]) => Promise<unknown>) {
+    this.#call = call;
+  }
+
+  async run(verb: Verb, keysAndArguments: readonly Argument[]): Promise<unknown> {
+    const script = this.#script(verb);
+    const command = ["EVALSHA", script.sha, script.keyCount, ...keysAndArguments];
+    try {
+      return await this.#call(command);
+    } catch (error) {
+      // The only error after which a command is sent again: it says that nothing ran.
+      if (replyCode(error) !== "NOSCRIPT") throw error;
+    }
+    script.loading ??= this.#call(["SCRIPT", "LOAD", script.text]).finally(() => {
+      script.loading = undefined;
+    });
+    await script.loading;
+    return this.#call(command);
+  }
+
+  #script(verb: Verb): Script {
+    const known = this.#scripts.get(verb);
+    if (known !== undefined) return known;
+    const read = (name: string) => readFileSync(join(__dirname, "lua", `${name}.lua`), "utf8");
+    const text = read(HEADS[verb]) + read(verb);
+    const sha = createHash("sha1").update(text).digest("hex");
+    const script: Script = { text, sha, keyCount: verb.slice(verb.lastIndexOf("-") + 1), loading: undefined };
+    this.#scripts.set(verb, script);
+    return script;
+  }
+}
