@@ -1,0 +1,156 @@
+/**
+ * `npm run bench`: every subject in a process of its own, slices of load on each in turn, in an order that is drawn anew for every
+ * round, so that whatever drifts meets all of them alike. Prints the figures and writes bench/results/latest.json.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { bars, comparisons, type Figures, type RedisFigures } from "./bars.js";
+import { average, ratio } from "./ratio.js";
+import { redisCost } from "./redis-cost.js";
+import { redisMemory } from "./redis-memory.js";
+import { report } from "./report.js";
+import { type Route, type Slice, Subject } from "./subject.js";
+import { isSubjectName, type SubjectName, subjectNames } from "./subjects.js";
+
+const HELP = `npm run bench -- [options]
+  --rounds N     rounds, of which each gives a pair of figures to every comparison (default 20; 15 or more tell something)
+  --only a,b     only these subjects: ${subjectNames.join(", ")}
+  --quick        3 short rounds: whether it works, not how fast it is
+  --help         this text`;
+
+const CONNECTIONS = 16;
+const SESSIONS = 200;
+const ROUTES: readonly Route[] = ["read", "write"];
+
+interface Options {
+  readonly rounds: number;
+  readonly names: readonly SubjectName[];
+  readonly requests: number;
+  readonly warmUp: number;
+  readonly redisSessions: number;
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  if (options === undefined) return console.log(HELP);
+  const subjects: Subject[] = [];
+  try {
+    for (const name of options.names) {
+      console.log(`starting ${name}`);
+      const subject = await Subject.start(name, CONNECTIONS);
+      subjects.push(subject);
+      await subject.signIn(SESSIONS);
+      for (const route of ROUTES) await subject.slice(route, options.warmUp);
+    }
+    const figures = await measure(subjects, options);
+    console.log(`\n${report(figures)}`);
+    const folder = join(__dirname, "results");
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, "latest.json"), `${JSON.stringify({ ...figures, bars: bars(figures) }, rounded, 2)}\n`);
+  } finally {
+    for (const subject of subjects) await subject.stop();
+  }
+}
+
+async function measure(subjects: readonly Subject[], options: Options): Promise<Figures> {
+  const slices = await rounds(subjects, options);
+  const of = (name: SubjectName, route: Route, figure: keyof Slice) => slices.of(name, route).map((slice) => slice[figure]);
+  return {
+    machine: { cpus: availableParallelism(), node: process.version, redis: await redisVersion(subjects) },
+    date: new Date().toISOString(),
+    options: { rounds: options.rounds, requestsPerSlice: options.requests, connections: CONNECTIONS },
+    routes: ROUTES.flatMap((route) =>
+      options.names.map((subject) => ({
+        subject,
+        route,
+        cpuMicrosPerRequest: average(of(subject, route, "cpuMicrosPerRequest")),
+        requestsPerSecond: average(of(subject, route, "requestsPerSecond")),
+      })),
+    ),
+    comparisons: comparisons
+      .filter(({ ours, other }) => options.names.includes(ours) && options.names.includes(other))
+      .flatMap(({ ours, other }) =>
+        ROUTES.map((route) => ({
+          ours,
+          other,
+          route,
+          efficiency: ratio(of(other, route, "cpuMicrosPerRequest"), of(ours, route, "cpuMicrosPerRequest")),
+          throughput: ratio(of(ours, route, "requestsPerSecond"), of(other, route, "requestsPerSecond")),
+        })),
+      ),
+    redis: await redisFigures(subjects, options),
+  };
+}
+
+async function rounds(subjects: readonly Subject[], { rounds, requests }: Options) {
+  const slices = new Map<string, Slice[]>();
+  const of = (name: SubjectName, route: Route) => slices.get(`${name} ${route}`) ?? [];
+  for (let round = 1; round <= rounds; round++) {
+    const startedAt = performance.now();
+    for (const subject of shuffled(subjects))
+      for (const route of shuffled(ROUTES))
+        slices.set(`${subject.name} ${route}`, [...of(subject.name, route), await subject.slice(route, requests)]);
+    console.log(`round ${round} of ${rounds}: ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
+  }
+  return { of };
+}
+
+async function redisFigures(subjects: readonly Subject[], { requests, redisSessions }: Options): Promise<RedisFigures[]> {
+  const figures: RedisFigures[] = [];
+  for (const subject of subjects) {
+    if (!subject.redis) continue;
+    console.log(`counting what ${subject.name} asks of Redis`);
+    figures.push({
+      subject: subject.name,
+      read: await redisCost(subject, "read", requests),
+      write: await redisCost(subject, "write", requests),
+      memory: await redisMemory(subject, redisSessions),
+    });
+  }
+  return figures;
+}
+
+async function redisVersion(subjects: readonly Subject[]): Promise<string> {
+  const server = subjects.find(({ redis }) => redis)?.redis;
+  const info = String(await server?.command("info", "server"));
+  return /^redis_version:(\S+)/m.exec(info)?.[1] ?? "not used";
+}
+
+function readOptions(): Options | undefined {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: "string" },
+      only: { type: "string" },
+      quick: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const names = values.only?.split(",") ?? subjectNames;
+  for (const name of names)
+    if (!isSubjectName(name)) throw new RangeError(`--only ${name}: the subjects are ${subjectNames.join(", ")}`);
+  const rounds = Number(values.rounds ?? (values.quick ? 3 : 20));
+  if (!Number.isInteger(rounds) || rounds < 2) throw new RangeError(`--rounds ${values.rounds}: a whole number, 2 or more`);
+  const size = values.quick
+    ? { requests: 500, warmUp: 1_000, redisSessions: 200 }
+    : { requests: 2_000, warmUp: 5_000, redisSessions: 801 };
+  return { rounds, names: names.filter(isSubjectName), ...size };
+}
+
+function shuffled<T>(list: readonly T[]): T[] {
+  return list
+    .map((value) => ({ value, at: Math.random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ value }) => value);
+}
+
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(6)) : value;
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
