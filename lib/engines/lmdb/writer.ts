@@ -1,0 +1,181 @@
+/**
+ * Group commit: what is asked to be written while a batch is under way goes into the next one, in order, and each piece of work
+ * settles when its batch is on disk, or at its deadline. One batch is under way at a time.
+ * The invariant: work that has timed out before its batch began is never done; answers leave only after the commit.
+ */
+import { type Clock, within } from "../../clock.js";
+import { AnynodeError } from "../../errors.js";
+import type { Environment } from "./environment.js";
+
+/** Works in one batch: bounds how long a batch holds the writer lock and this event loop. */
+const BATCH = 500;
+/** MDB_MAP_FULL, MDB_TXN_FULL, EFBIG, ENOSPC, EDQUOT. */
+const FULL_CODES: ReadonlySet<unknown> = new Set([-30792, -30788, 27, 28, 122]);
+
+/** What a piece of work needs: `room` for something new, or `none` because it replaces, shrinks or removes. */
+export type Need = "room" | "none";
+
+interface Work {
+  readonly need: Need;
+  /** Does the work; gives back how to hand out its answer. Throws what is wrong with this work alone. */
+  readonly run: () => () => void;
+  readonly reject: (error: unknown) => void;
+  /** Its batch failed for want of room that others needed: it goes into a batch without them, once. */
+  again: boolean;
+}
+
+export interface WriterOptions {
+  readonly clock: Clock;
+  readonly deadlineMs: number;
+  /** Bytes in use from which on work that needs room is refused. */
+  readonly limitBytes: number;
+}
+
+export class Writer {
+  readonly #environment: Environment;
+  readonly #options: WriterOptions;
+  readonly #queue = new Set<Work>();
+  #underWay: Promise<void> | undefined;
+  /** What a put of the batch under way failed with: nothing of that batch will be stored. */
+  #broken: unknown;
+
+  constructor(environment: Environment, options: WriterOptions) {
+    this.#environment = environment;
+    this.#options = options;
+  }
+
+  /** Resolves with what `work` returns when it is on disk. `work` reads and puts at once, in one transaction with its batch. */
+  write<T>(need: Need, work: () => T): Promise<T> {
+    const { clock, deadlineMs } = this.#options;
+    const { promise, resolve, reject } = promiseOf<T>();
+    const entry: Work = {
+      need,
+      run: () => {
+        const answer = work();
+        return () => resolve(answer);
+      },
+      reject,
+      again: false,
+    };
+    this.#queue.add(entry);
+    this.#underWay ??= this.#writeAll();
+    return within(clock, deadlineMs, promise, () => this.#queue.delete(entry));
+  }
+
+  put(key: Buffer, value: Buffer): void {
+    try {
+      this.#environment.put(key, value);
+    } catch (error) {
+      this.#broken = error;
+      throw error;
+    }
+  }
+
+  /** Only inside of a batch, like `put`. */
+  remove(key: Buffer): void {
+    try {
+      this.#environment.remove(key);
+    } catch (error) {
+      this.#broken = error;
+      throw error;
+    }
+  }
+
+  /** Resolves when nothing is under way or waiting; rejects with ENGINE_TIMEOUT at the deadline. */
+  async settled(): Promise<void> {
+    const { clock, deadlineMs } = this.#options;
+    if (this.#underWay) await within(clock, deadlineMs, this.#underWay);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#queue.size > 0) await this.#writeBatch();
+    this.#underWay = undefined;
+  }
+
+  async #writeBatch(): Promise<void> {
+    const begun: Work[] = [];
+    const answers: (() => void)[] = [];
+    this.#broken = undefined;
+    try {
+      await this.#environment.transaction(() => this.#runBatch(begun, answers));
+    } catch (error) {
+      await this.#failBatch(begun, this.#broken ?? error);
+      return;
+    }
+    for (const answer of answers) answer();
+  }
+
+  #runBatch(begun: Work[], answers: (() => void)[]): void {
+    const full = this.#environment.usedBytes() >= this.#options.limitBytes;
+    const apart = [...this.#queue].some((work) => work.again);
+    for (const work of this.#queue) {
+      if (begun.length === BATCH) break;
+      if (apart && work.need === "room") continue;
+      this.#queue.delete(work);
+      if (full && work.need === "room") {
+        work.reject(fullError());
+        continue;
+      }
+      begun.push(work);
+      try {
+        answers.push(work.run());
+      } catch (error) {
+        if (this.#broken !== undefined) throw error;
+        work.reject(error);
+      }
+    }
+  }
+
+  async #failBatch(begun: readonly Work[], error: unknown): Promise<void> {
+    const cause = await rootOf(error);
+    const full = FULL_CODES.has(codeOf(cause));
+    const othersNeededRoom = begun.some((work) => work.need === "room");
+    // Without a single begun work the environment itself refuses: so it does for all that wait.
+    const failed = begun.length > 0 ? begun : [...this.#queue];
+    for (const work of failed) {
+      this.#queue.delete(work);
+      if (full && work.need === "none" && othersNeededRoom && !work.again) {
+        work.again = true;
+        this.#queue.add(work);
+      } else {
+        work.reject(full ? fullError(cause) : unavailableError(cause));
+      }
+    }
+  }
+}
+
+function promiseOf<T>() {
+  let resolve: (value: T) => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  return { promise, resolve, reject };
+}
+
+/** lmdb-js rejects a failed commit with an error whose `commitError` is a promise that rejects with the reason. */
+async function rootOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error;
+  try {
+    return (await error.commitError) ?? error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+function fullError(cause?: unknown): AnynodeError {
+  return new AnynodeError(
+    "ENGINE_FULL",
+    "The LMDB environment has no room: its disk is full, or mapSizeBytes is reached. Nothing was stored; make room or raise it.",
+    { cause },
+  );
+}
+
+function unavailableError(cause: unknown): AnynodeError {
+  return new AnynodeError("ENGINE_UNAVAILABLE", "LMDB could not commit. Nothing was stored.", { cause });
+}
