@@ -20,7 +20,9 @@ export async function state(sessions: Sessions, node: NodeSettings, visit: Visit
   return {
     framework: node.framework,
     ...show(visit),
-    nodes: nodes.map(({ name, address, state, startedAt }) => ({ name, address, state, since: startedAt })),
+    nodes: nodes
+      .map(({ name, address, state, startedAt }) => ({ name, address, state, since: startedAt }))
+      .sort((a, b) => a.name.localeCompare(b.name)),
   };
 }
 

@@ -59,7 +59,7 @@ async function main(): Promise<void> {
     const address = await balancer.listen(Number(values.port));
     const story = await tell(address, nodes, fleet);
     if (values.once) return await end(0);
-    await stayUp(address, story, fleet, balancer);
+    await stayUp(address, nodes, story, fleet, balancer);
   } catch (error) {
     if (ending !== undefined) return; // stopped in the middle of something
     console.error(error instanceof CheckFailed ? `    ${red(error.message)}` : error);
@@ -68,10 +68,15 @@ async function main(): Promise<void> {
 }
 
 /** The killed node comes back once the registry has noticed that it is gone; the rest is for the browser. */
-async function stayUp(address: string, { oldCookie }: Ending, fleet: Fleet, balancer: Balancer): Promise<void> {
-  const [killed] = FLEET;
+async function stayUp(
+  address: string,
+  [killed]: readonly FleetNode[],
+  { oldCookie }: Ending,
+  fleet: Fleet,
+  balancer: Balancer,
+): Promise<void> {
   if (killed === undefined) return;
-  const noticed = fleet.lost(killed.name);
+  const noticed = fleet.lost(killed.address);
 
   heading(`Try it yourself: ${address}`);
   say(dim("Ctrl-C ends the demo. Meanwhile:"));

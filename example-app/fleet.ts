@@ -40,9 +40,9 @@ export class Fleet {
     return { name, framework, address };
   }
 
-  /** Resolves when a node tells that the registry has lost the node of that name. */
-  async lost(name: string): Promise<void> {
-    for await (const [lost] of on(this.#news, "lost")) if (lost === name) return;
+  /** Resolves when a node tells that the registry has lost the one at that address. */
+  async lost(address: string): Promise<void> {
+    for await (const [lost] of on(this.#news, "lost")) if (lost === address) return;
   }
 
   /** kill -9: no warning, no good-bye. Resolves when the process is gone. */

@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   if (process.send === undefined) console.log(`Node ${node.name} (${node.framework}) listens on ${address}`);
   else {
     process.send({ address });
-    sessions.on("node-lost", (event) => process.send?.({ lost: event.node.name }));
+    sessions.on("node-lost", (event) => process.send?.({ lost: event.node.address }));
     process.on("disconnect", stop); // whoever started this node is gone
   }
 }

@@ -41,6 +41,8 @@ export class Environment {
       noSubdir: false,
       mapSize: MAP_BYTES,
       overlappingSync: false,
+      // We batch by ourselves; and with its batching on, a commit that fails rejects a promise that nobody can handle: a crash.
+      eventTurnBatching: false,
       encoding: "binary",
       keyEncoding: "binary",
       permissionsMode: 0o600,

@@ -9,8 +9,8 @@ import type { Environment } from "./environment.js";
 
 /** Works in one batch: bounds how long a batch holds the writer lock and this event loop. */
 const BATCH = 500;
-/** MDB_MAP_FULL, MDB_TXN_FULL, EFBIG, ENOSPC, EDQUOT. */
-const FULL_CODES: ReadonlySet<unknown> = new Set([-30792, -30788, 27, 28, 122]);
+/** MDB_MAP_FULL, MDB_TXN_FULL, EFBIG, ENOSPC, EDQUOT, and EIO, which is how LMDB reports that only a part could be written. */
+const FULL_CODES: ReadonlySet<unknown> = new Set([-30792, -30788, 27, 28, 122, 5]);
 
 /** What a piece of work needs: `room` for something new, or `none` because it replaces, shrinks or removes. */
 export type Need = "room" | "none";

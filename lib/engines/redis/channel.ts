@@ -34,13 +34,16 @@ export class Channel {
     topic.listeners.add(listener);
     try {
       await topic.standing;
+      // It stood once; if the connection was lost since, it stands again with the next one.
+      await this.#link.connect();
     } catch (error) {
       this.#leave(name, topic, listener);
       throw error;
     }
     return {
       close: async () => {
-        if (this.#leave(name, topic, listener)) await topic.unsubscribe();
+        // On a connection that is gone there is nothing to give up.
+        if (this.#leave(name, topic, listener) && this.#link.holds(topic.on)) await topic.unsubscribe();
       },
     };
   }

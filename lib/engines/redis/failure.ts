@@ -2,6 +2,7 @@
  * What a Redis client's error means: nothing happened (ENGINE_UNAVAILABLE, ENGINE_FULL), or nobody knows (ENGINE_TIMEOUT).
  * The invariant: whatever was sent and not answered is unknown, and no key, payload or password leaves in a message or a cause.
  */
+import { types } from "node:util";
 import { AnynodeError, type ErrorCode } from "../../errors.js";
 
 /** The command wasn't sent: there is no connection. `cause` says why. */
@@ -11,7 +12,8 @@ export class NotSent extends Error {
 
 /** The code of an error reply, e.g. NOSCRIPT; undefined if the error isn't the server's. A code is protocol, unlike the prose behind it. */
 export function replyCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || "errno" in error || "syscall" in error) return undefined;
+  // Not instanceof: under Jest, Node's own errors are of another realm.
+  if (!types.isNativeError(error) || "errno" in error || "syscall" in error) return undefined;
   const code = /^-?([A-Z]{2,}) /.exec(error.message)?.[1];
   // Redis 6.2 wraps what a command inside a script was refused with.
   return code === "ERR" ? (/@user_script: ?\d+: -?([A-Z]{3,}) /.exec(error.message)?.[1] ?? code) : code;
@@ -40,7 +42,7 @@ export function failure(error: unknown): AnynodeError {
   if (refusal !== undefined) return new AnynodeError(refusal[0], refusal[1], { cause });
   if (code !== undefined) return new AnynodeError("ENGINE_UNAVAILABLE", `Redis refused the command (${code}).`, { cause });
   if (error instanceof NotSent) {
-    const why = cause instanceof Error && cause.message !== "" ? `: ${cause.message}` : "";
+    const why = types.isNativeError(cause) && cause.message !== "" ? `: ${cause.message}` : "";
     return new AnynodeError(
       "ENGINE_UNAVAILABLE",
       `Redis isn't connected${why}. Nothing was sent. Is it running, is the URL right?`,
@@ -58,7 +60,7 @@ export function failure(error: unknown): AnynodeError {
 
 /** A copy without what clients hang on their errors: the command's arguments, as a property or quoted in the message. */
 function withoutArguments(error: unknown): unknown {
-  if (!(error instanceof Error)) return undefined;
+  if (!types.isNativeError(error)) return undefined;
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
   // The message of an AggregateError (localhost has two addresses) is empty.
   const message = error.message.replace(/,? with args beginning with:.*$/s, "") || code || "";

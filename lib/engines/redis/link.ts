@@ -55,6 +55,10 @@ export class Link {
     return reply;
   }
 
+  holds(client: Client | undefined): boolean {
+    return client !== undefined && client === this.#client;
+  }
+
   get current(): Client {
     if (this.#client === undefined) throw new NotSent("not connected", { cause: this.#reason });
     return this.#client;

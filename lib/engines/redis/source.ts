@@ -2,6 +2,7 @@
  * Where the connections come from: a URL and whichever client package is installed, or a client that the application has.
  * A given client is never closed, subscribed on or configured. What can't keep the engine's promises is refused here, with the cure.
  */
+import { types } from "node:util";
 import { AnynodeError } from "../../errors.js";
 import { type Address, parseAddress } from "./address.js";
 import type { Source } from "./client.js";
