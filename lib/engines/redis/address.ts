@@ -1,6 +1,6 @@
 /**
  * A Redis URL, taken apart: `redis://user:password@host:port/database`, `rediss://…` for TLS,
- * `redis+unix://user:password@/path/to/socket?db=0` for a socket. No error ever shows the URL: it may hold a password.
+ * `redis+unix:///path/to/socket?db=0` for a socket (with credentials: `redis+unix://user:password@localhost/path`). No error ever shows the URL: it may hold a password.
  */
 import { AnynodeError } from "../../errors.js";
 
@@ -19,7 +19,7 @@ export function parseAddress(text: string): Address {
     ...(url.password === "" ? {} : { password: decode(url.password) }),
   };
   if (url.protocol === "redis+unix:") {
-    if (url.host !== "" || url.pathname.length < 2) throw wrong("names no absolute socket path");
+    if ((url.host !== "" && url.host !== "localhost") || url.pathname.length < 2) throw wrong("names no absolute socket path");
     return { place: { path: decode(url.pathname) }, ...identity, database: databaseNumber(url.searchParams.get("db") ?? "") };
   }
   if (url.protocol !== "redis:" && url.protocol !== "rediss:") throw wrong(`begins with ${url.protocol}`);

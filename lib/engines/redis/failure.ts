@@ -36,8 +36,9 @@ const REFUSALS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 /** The AnynodeError that a client's error stands for. An AnynodeError stays itself. */
 export function failure(error: unknown): AnynodeError {
   if (error instanceof AnynodeError) return error;
-  const cause = withoutArguments(error instanceof NotSent && error.cause !== undefined ? error.cause : error);
-  const code = replyCode(cause);
+  const origin = error instanceof NotSent && error.cause !== undefined ? error.cause : error;
+  const cause = withoutArguments(origin);
+  const code = replyCode(origin);
   const refusal = code === undefined ? undefined : REFUSALS[code];
   if (refusal !== undefined) return new AnynodeError(refusal[0], refusal[1], { cause });
   if (code !== undefined) return new AnynodeError("ENGINE_UNAVAILABLE", `Redis refused the command (${code}).`, { cause });
@@ -45,7 +46,7 @@ export function failure(error: unknown): AnynodeError {
     const why = types.isNativeError(cause) && cause.message !== "" ? `: ${cause.message}` : "";
     return new AnynodeError(
       "ENGINE_UNAVAILABLE",
-      `Redis isn't connected${why}. Nothing was sent. Is it running, is the URL right?`,
+      `Redis isn't connected${why}. Nothing was sent. Start Redis, or correct its URL.`,
       {
         cause,
       },

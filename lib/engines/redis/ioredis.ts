@@ -75,7 +75,8 @@ function connection(client: IoredisClient, onLost: (reason: unknown) => void): C
   client.on("close", () => onLost(reason));
   return {
     ...verbs(client),
-    call: (args) => (client.status === "ready" ? client.callBuffer(...args) : Promise.reject(new NotSent("not connected"))),
+    call: (args) =>
+      client.status === "ready" ? client.callBuffer(...args) : Promise.reject(new NotSent("the client isn't ready")),
     // connect() says "Connection is closed", the event before it says why.
     opened: client.connect().catch((error) => {
       throw reason ?? error;
@@ -112,7 +113,7 @@ function given(client: IoredisClient): Client {
   };
   return {
     ...verbs(client),
-    call: (args) => (client.status === "ready" ? call(args) : Promise.reject(new NotSent("not connected"))),
+    call: (args) => (client.status === "ready" ? call(args) : Promise.reject(new NotSent("the client isn't ready"))),
     // Still connecting, or lazy: waited for in its own queue.
     opened: client.callBuffer("PING").then(() => {}),
     close: () => void client.off("close", onClose),

@@ -93,9 +93,10 @@ export class Link {
       client.close();
       // Refused for good, e.g. a client that isn't connected: said as it is.
       if (error instanceof AnynodeError && error.code === "ENGINE_UNSUPPORTED") throw error;
-      this.#reason = error;
+      const timedOut = error instanceof AnynodeError && error.code === "ENGINE_TIMEOUT";
+      this.#reason = timedOut ? new Error(`no answer within ${this.#deadlineMs} ms`) : error;
       if (this.#stood) this.#connectLater();
-      throw new NotSent("not connected", { cause: error });
+      throw new NotSent("not connected", { cause: this.#reason });
     }
     this.#client = client;
     this.#stood = true;

@@ -83,7 +83,7 @@ function connection(client: NodeRedisClient, onLost: (reason: unknown) => void):
 
 function verbs(client: NodeRedisClient): Pick<Client, "call" | "subscribe"> {
   return {
-    call: (args) => (client.isReady ? client.sendCommand(args, PLAIN) : Promise.reject(new NotSent("not connected"))),
+    call: (args) => (client.isReady ? client.sendCommand(args, PLAIN) : Promise.reject(new NotSent("the client isn't ready"))),
     async subscribe(channel, onMessage) {
       await client.subscribe(channel, onMessage);
       return () => client.unsubscribe(channel);

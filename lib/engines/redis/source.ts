@@ -31,6 +31,8 @@ function refuse(client: object): void {
   if ("acquire" in client && "withTypeMapping" in client) throw unsupported("client is a node-redis Sentinel client");
   if ("keyPrefix" in options && options.keyPrefix !== undefined && options.keyPrefix !== null && options.keyPrefix !== "")
     throw unsupported("client has a keyPrefix, which would hide keys from list(); anynode has its own option prefix");
+  if ("enableAutoPipelining" in options && options.enableAutoPipelining === true)
+    throw unsupported("client has enableAutoPipelining, which ioredis can't combine with call()");
   if ("sendCommand" in client && "isReady" in client && !("withTypeMapping" in client))
     throw unsupported("client is of node-redis 4");
   if ("callBuffer" in client && "dropBufferSupport" in options) throw unsupported("client is of ioredis 4");
@@ -65,7 +67,5 @@ function installed(address: Address, deadlineMs: number): Source {
 }
 
 function isMissing(error: unknown): boolean {
-  return (
-    error instanceof Error && "code" in error && (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_MODULE_NOT_FOUND")
-  );
+  return types.isNativeError(error) && "code" in error && error.code === "MODULE_NOT_FOUND";
 }
