@@ -13,6 +13,7 @@ import { createClient, createClientPool, createCluster, createSentinel } from "r
 import type { Engine } from "../../lib/engines/engine.js";
 import type { AnynodeError } from "../../lib/errors.js";
 import { isKey, isNodeId, isVersion, type Key, type NodeId, type Version } from "../../lib/names.js";
+import { startProxy } from "../support/proxy.js";
 import { type RedisServer, startRedis } from "../support/redis.js";
 
 const { ANYNODE_FULL } = process.env;
@@ -380,6 +381,47 @@ describe.each([
   });
 });
 
+describe.each([
+  { name: "node-redis", make: byUrl },
+  { name: "ioredis", make: byUrlWithIoredis },
+])("a connection of our own, $name", ({ make }) => {
+  test("that fell silent without breaking is given up for a new one, subscriptions too", async () => {
+    const proxy = await startProxy(server.socket);
+    after.push(() => proxy.stop());
+    const engine = await make({ url: proxy.url });
+    const key = newKey();
+    await stored(engine, key);
+    const heard: string[] = [];
+    await engine.subscribe("news", (message) => heard.push(message));
+    proxy.silence();
+    const { code, ms } = await codeOf(() => engine.read(key));
+    expect(code).toBe("ENGINE_TIMEOUT");
+    expect(ms).toBeLessThan(DEADLINE_MS + SLACK_MS);
+    expect(await back(async () => engine.read(key))).toBeLessThan(BACK_MS);
+    // Nothing tells that the other connection fell silent, but who asks anything of it.
+    expect((await codeOf(() => engine.subscribe("more", () => {}))).code).toBe("ENGINE_TIMEOUT");
+    await back(async () => {
+      await engine.publish("news", "again");
+      if (heard.length === 0) throw new Error("not heard yet");
+    });
+  });
+
+  test("to a demoted primary is given up for one to whatever is there now", async () => {
+    const promoted = await startRedis();
+    after.push(() => promoted.stop());
+    const proxy = await startProxy(server.socket);
+    after.push(() => proxy.stop());
+    const engine = await make({ url: proxy.url });
+    await stored(engine, newKey());
+    await server.command("REPLICAOF", "127.0.0.1", "1");
+    after.push(() => server.command("REPLICAOF", "NO", "ONE"));
+    proxy.leadTo(promoted.socket);
+    expect((await codeOf(() => stored(engine, newKey()))).code).toBe("ENGINE_UNAVAILABLE");
+    expect(await back(() => stored(engine, newKey()))).toBeLessThan(BACK_MS);
+    expect(proxy.connections).toBeLessThan(6);
+  });
+});
+
 describe("the redis engine and permissions", () => {
   test("a user who may neither INFO nor use channels: sessions work, the channel says why it doesn't", async () => {
     const chosen = prefix();
@@ -438,8 +480,8 @@ describe("a given client", () => {
       await subscription.close();
       await engine.close();
       expect(listeners(client)).toEqual(before);
-      expect(await client.ping()).toBe("PONG");
     }
+    expect([await one.ping(), await two.ping()]).toEqual(["PONG", "PONG"]);
     expect(one.isPubSubActive).toBe(false);
     expect(two.mode).toBe("normal");
   });
