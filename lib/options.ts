@@ -44,16 +44,19 @@ const KNOWN = ["engine", "idleMs", "absoluteMs", "conflict", "deadlineMs", "maxB
 
 export function settingsOf(options: AnynodeOptions): Settings {
   knownOptions(options);
+  // Defaults take the place of undefined only: null, as a lost setting often comes, is a bad value.
+  const { engine = "lmdb:./data/sessions", idleMs = DAY_MS, absoluteMs, conflict = "last", deadlineMs = 1000 } = options;
+  const { maxBytes = 1_048_576, name = `${hostname()}:${process.pid}`, address = "", clock = systemClock } = options;
   return {
-    engine: engineGiven(options.engine ?? "lmdb:./data/sessions"),
-    idleMs: whole("idleMs", options.idleMs ?? DAY_MS, 1, MAX_MS),
-    absoluteMs: options.absoluteMs === undefined ? 0 : whole("absoluteMs", options.absoluteMs, 1, MAX_MS),
-    conflict: policy(options.conflict ?? "last"),
-    deadlineMs: whole("deadlineMs", options.deadlineMs ?? 1000, 10, 60_000),
-    maxBytes: whole("maxBytes", options.maxBytes ?? 1_048_576, 1024, 268_435_456),
-    name: line("name", options.name ?? `${hostname()}:${process.pid}`),
-    address: line("address", options.address ?? ""),
-    clock: options.clock ?? systemClock,
+    engine: engineGiven(engine),
+    idleMs: whole("idleMs", idleMs, 1, MAX_MS),
+    absoluteMs: absoluteMs === undefined ? 0 : whole("absoluteMs", absoluteMs, 1, MAX_MS),
+    conflict: policy(conflict),
+    deadlineMs: whole("deadlineMs", deadlineMs, 10, 60_000),
+    maxBytes: whole("maxBytes", maxBytes, 1024, 268_435_456),
+    name: line("name", name),
+    address: line("address", address),
+    clock: clockGiven(clock),
   };
 }
 
@@ -75,24 +78,23 @@ function engineGiven(engine: unknown): string | Engine {
   );
 }
 
-/** Whether something looks like an engine: it has the port's verbs. */
+const VERBS = [
+  ...["open", "read", "create", "commit", "touch", "end", "regenerate", "list"],
+  ...["join", "beat", "leave", "nodes", "publish", "subscribe", "close"],
+];
+
+/** Whether something looks like an engine: it has a namespace and the port's verbs. */
 function isEngine(value: unknown): value is Engine {
-  if (typeof value !== "object" || value === null) return false;
-  const verbs = [
-    "open",
-    "read",
-    "create",
-    "commit",
-    "touch",
-    "end",
-    "regenerate",
-    "list",
-    "join",
-    "beat",
-    "leave",
-    "nodes",
-    "close",
-  ];
+  if (typeof value !== "object" || value === null || typeof Reflect.get(value, "namespace") !== "string") return false;
+  return hasAll(value, VERBS);
+}
+
+function clockGiven(clock: Clock): Clock {
+  if (typeof clock === "object" && clock !== null && hasAll(clock, ["now", "monotonic", "after"])) return clock;
+  throw invalid(`The option clock is ${shown(clock)}; it must be an object with the functions now, monotonic and after.`);
+}
+
+function hasAll(value: object, verbs: readonly string[]): boolean {
   return verbs.every((verb) => typeof Reflect.get(value, verb) === "function");
 }
 

@@ -39,7 +39,8 @@ export function textsOf(object: object, except: ReadonlySet<string> = NOTHING): 
 }
 const NOTHING: ReadonlySet<string> = new Set();
 
-function textOf(name: string, value: unknown): string | undefined {
+/** One attribute as it would be stored; undefined = left out. Throws as `textsOf` does. */
+export function textOf(name: string, value: unknown): string | undefined {
   if (!isAttributeName(name)) {
     throw new AnynodeError(
       "ATTRIBUTE_INVALID",
@@ -71,12 +72,14 @@ export function viewOf(texts: AttributeTexts): Record<string, unknown> {
   for (const [name, text] of texts) {
     const settle = (value: unknown) =>
       Object.defineProperty(view, name, { value, writable: true, enumerable: true, configurable: true });
+    const get = () => {
+      const value: unknown = JSON.parse(text);
+      settle(value);
+      return value;
+    };
+    untouched.add(get);
     Object.defineProperty(view, name, {
-      get() {
-        const value: unknown = JSON.parse(text);
-        settle(value);
-        return value;
-      },
+      get,
       set: settle,
       enumerable: true,
       configurable: true,
@@ -85,13 +88,15 @@ export function viewOf(texts: AttributeTexts): Record<string, unknown> {
   return view;
 }
 
+/** The accessors of views, to tell them from those that an application defines. */
+const untouched = new WeakSet<object>();
+
 /** What was done to a view since it was made from `base`. Deep changes are found: whatever was touched is compared as text. */
 export function changesOfView(base: AttributeTexts, view: object): Changes {
   const now = new Map<string, string>();
   for (const name of Object.keys(view)) {
-    const property = Object.getOwnPropertyDescriptor(view, name);
-    const untouched = property?.get === undefined ? undefined : base.get(name);
-    const text = untouched ?? textOf(name, property?.value);
+    const get = Object.getOwnPropertyDescriptor(view, name)?.get;
+    const text = get !== undefined && untouched.has(get) ? base.get(name) : textOf(name, Reflect.get(view, name));
     if (text !== undefined) now.set(name, text);
   }
   return changesBetween(base, now);

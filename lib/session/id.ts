@@ -32,9 +32,9 @@ export function sharesTag(a: Sid, b: Sid): boolean {
   return OWN.test(a) && OWN.test(b) && a.startsWith(b.slice(0, 4));
 }
 
-/** The key of an id: `{tag}hash`; 132 bits of SHA-256 over label, namespace and id. The tag of a foreign id comes from the hash. */
+/** The key of an id: `{tag}hash`; 132 bits of SHA-256 over label, namespace (with its length, so that it can't run into the id) and id. The tag of a foreign id comes from the hash. */
 export function keyOf(sid: Sid, namespace: string): Key {
-  const digest = createHash("sha256").update(`anynode key 1\n${namespace}\n${sid}`).digest("base64url");
+  const digest = createHash("sha256").update(`anynode key 1\n${namespace.length}\n${namespace}\n${sid}`).digest("base64url");
   const tag = OWN.test(sid) ? sid.slice(0, 4) : digest.slice(22, 26);
   const key = `{${tag}}${digest.slice(0, 22)}`;
   if (!isKey(key)) throw new AnynodeError("ID_MALFORMED", "The key of a session id is malformed; this is a bug in anynode.");

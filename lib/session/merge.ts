@@ -3,7 +3,7 @@
  * Changes to different attributes both survive, deletions included. What happens to one attribute that both changed is the policy's say.
  */
 import { AnynodeError } from "../errors.js";
-import type { AttributeTexts, Changes } from "./attributes.js";
+import { type AttributeTexts, type Changes, textOf } from "./attributes.js";
 
 /** What a merge function sees of an attribute that two requests changed. Values are parsed copies; undefined = absent. */
 export interface Clash {
@@ -53,9 +53,10 @@ export function merge(theirs: AttributeTexts, changes: Changes, policy: Conflict
 function settled(policy: MergeFunction, clash: Clash): string | undefined {
   const value = policy(clash);
   if (value instanceof Promise) {
+    value.catch(() => {});
     throw new AnynodeError("OPTION_INVALID", "The merge function (conflict) returned a promise; it must be synchronous.");
   }
-  return JSON.stringify(value);
+  return textOf(clash.name, value);
 }
 
 function parse(text: string | undefined): unknown {
