@@ -46,7 +46,8 @@ export class AnynodeStore extends session.Store {
 
   /** Extends the session's life, and stores its cookie settings if they changed. Mostly costs nothing. */
   override touch(sid: string, session: Data, callback?: Callback<void>): Promise<void> {
-    return answer(this.#originOf(sid, session).touch(patchOf(session.cookie)), callback);
+    const origin = this.#originOf(sid, session);
+    return answer(origin.touch(patchOf(session.cookie, origin.cookie)), callback);
   }
 
   /** Ends the session, for good. */
@@ -126,12 +127,13 @@ export class AnynodeStore extends session.Store {
   #set(sid: string, data: Data): Promise<void> {
     try {
       const texts = textsOf(data, COOKIE);
-      for (const name of RESERVED) {
-        if (texts.has(name)) {
+      for (const name of texts.keys()) {
+        if (isReserved(name)) {
           throw new AnynodeError("ATTRIBUTE_INVALID", `"${name}" can't be an attribute: the session object needs it. Rename it.`);
         }
       }
-      return this.#originOf(sid, data).save(texts, patchOf(data.cookie));
+      const origin = this.#originOf(sid, data);
+      return origin.save(texts, patchOf(data.cookie, origin.cookie));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -171,11 +173,16 @@ export class AnynodeStore extends session.Store {
 /** What a Session object shows of a record: names that it can't take (another front end may have stored them) stay out of its way. */
 function shown(attributes: AttributeTexts): AttributeTexts {
   for (const name of attributes.keys()) {
-    if (RESERVED.has(name) || COOKIE.has(name)) {
-      return new Map([...attributes].filter(([name]) => !RESERVED.has(name) && !COOKIE.has(name)));
+    if (isReserved(name) || COOKIE.has(name)) {
+      return new Map([...attributes].filter(([name]) => !isReserved(name) && !COOKIE.has(name)));
     }
   }
   return attributes;
+}
+
+/** Names that a Session object doesn't take: express-session drops them silently when it loads a session. */
+function isReserved(name: string): boolean {
+  return RESERVED.has(name) || name in Object.prototype;
 }
 
 /** express-session's middleware gives every store its `generate`. */

@@ -12,6 +12,8 @@ export class Origin {
   #loaded: Loaded | undefined;
   /** The attributes as the object shows them: after a merge the record holds more. */
   #shown: AttributeTexts;
+  /** Likewise the cookie settings, as the header's text. */
+  #cookie: string;
   #tail: Promise<unknown> = Promise.resolve();
 
   /** Without `loaded`: an object that was never stored; its first save replaces whatever the id holds. */
@@ -20,11 +22,17 @@ export class Origin {
     this.sid = sid;
     this.#loaded = loaded;
     this.#shown = shown;
+    this.#cookie = loaded?.record.header.cookie ?? "";
   }
 
   /** Whether there was a record behind the object. */
   get stored(): boolean {
     return this.#loaded !== undefined;
+  }
+
+  /** The cookie settings as the object showed them when it was loaded or last saved: the header's text, "" = none. */
+  get cookie(): string {
+    return this.#cookie;
   }
 
   /** What was stored of it besides the attributes. */
@@ -37,9 +45,10 @@ export class Origin {
       const outcome =
         this.#loaded === undefined
           ? await this.#sessions.replace(this.sid, texts, patch)
-          : await this.#sessions.save(this.#loaded, changesBetween(this.#shown, texts), patch);
+          : await this.#sessions.save(this.#loaded, changesBetween(this.#shown, texts), this.#news(patch));
       if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
       this.#shown = texts;
+      this.#cookie = patch.cookie ?? this.#cookie;
     });
   }
 
@@ -47,9 +56,16 @@ export class Origin {
     return this.#inTurn(async () => {
       this.#loaded ??= await this.#sessions.load(this.sid);
       if (this.#loaded === undefined) return;
-      const outcome = await this.#sessions.save(this.#loaded, new Map(), patch);
+      const outcome = await this.#sessions.save(this.#loaded, new Map(), this.#news(patch));
       if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
+      this.#cookie = patch.cookie ?? this.#cookie;
     });
+  }
+
+  /** What the request itself changed: settings that it left alone must not undo another request's. */
+  #news(patch: HeaderPatch): HeaderPatch {
+    if (patch.cookie !== this.#cookie) return patch;
+    return patch.idleMs === "default" ? { idleMs: "default" } : {};
   }
 
   #inTurn(task: () => Promise<void>): Promise<void> {

@@ -14,23 +14,35 @@ export interface StoredCookie {
 /** Times are stored in six bytes; a thousand years will do. */
 const MAX_MS = 1000 * 365 * 86_400_000;
 
-/** What a host's cookie says, for the record's header. Takes express-session's Cookie as well as plain data, or nothing. */
-export function patchOf(cookie: unknown): HeaderPatch {
-  const { expires, maxAge, ...settings } = plainOf(cookie);
-  const livesMs = [settings["originalMaxAge"], untilMs(expires), maxAge].find(
-    (ms) => typeof ms === "number" && !Number.isNaN(ms),
-  );
-  if (typeof livesMs !== "number") return { idleMs: "default", cookie: JSON.stringify({ ...settings, originalMaxAge: null }) };
-  return {
-    idleMs: Math.max(1, Math.min(Math.ceil(livesMs), MAX_MS)),
-    cookie: JSON.stringify({ ...settings, originalMaxAge: livesMs }),
-  };
+/** express-session's Cookie reads the clock twice when its maxAge is set: what it shows may be a millisecond or two off. */
+const ROUNDING_MS = 2;
+
+/**
+ * What a host's cookie says, for the record's header. Takes express-session's Cookie as well as plain data, or nothing.
+ * `known`: the header's text that the host's cookie was made from; a maxAge that only rounding moved away from it hasn't changed.
+ */
+export function patchOf(cookie: unknown, known = ""): HeaderPatch {
+  const { originalMaxAge, expires, maxAge, ...settings } = plainOf(cookie);
+  const saidMs = [originalMaxAge, untilMs(expires), maxAge].find((ms) => typeof ms === "number" && !Number.isNaN(ms));
+  if (typeof saidMs !== "number") return { idleMs: "default", cookie: textOf(settings, null) };
+  const { originalMaxAge: knownMs } = parsed(known);
+  const livesMs = knownMs !== null && Math.abs(saidMs - knownMs) <= ROUNDING_MS ? knownMs : saidMs;
+  return { idleMs: Math.max(1, Math.min(Math.ceil(livesMs), MAX_MS)), cookie: textOf(settings, livesMs) };
+}
+
+/** One text for the same settings, whether the host told its defaults or left them out: what hasn't changed must not look so. */
+function textOf(settings: object, originalMaxAge: number | null): string {
+  return JSON.stringify({ httpOnly: true, path: "/", ...settings, originalMaxAge });
 }
 
 /** The settings of a stored session; those of express-session's defaults where nothing was stored. */
 export function cookieOf({ cookie }: Header): StoredCookie {
-  if (cookie === "") return { originalMaxAge: null, httpOnly: true, path: "/" };
-  const settings = plainOf(JSON.parse(cookie));
+  return parsed(cookie);
+}
+
+function parsed(text: string): StoredCookie {
+  if (text === "") return { originalMaxAge: null, httpOnly: true, path: "/" };
+  const settings = plainOf(JSON.parse(text));
   const { originalMaxAge } = settings;
   return { ...settings, originalMaxAge: typeof originalMaxAge === "number" ? originalMaxAge : null };
 }

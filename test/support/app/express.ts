@@ -1,0 +1,51 @@
+/** The test application on Express, 4 or 5: express-session with AnynodeStore. Two middlewares on one store: `/admin` has its own cookie. */
+import type { RequestListener } from "node:http";
+import type { Sessions } from "anynode";
+import { AnynodeStore } from "anynode/express-session";
+import express, { type Request } from "express";
+import session from "express-session";
+import express4 from "express4";
+import { ACTIONS, run, type Visit } from "./actions.js";
+import type { Gates } from "./gates.js";
+import type { HostOptions } from "./hosts.js";
+
+export function expressApp(version: 4 | 5, sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
+  const app = version === 4 ? express4() : express();
+  const store = new AnynodeStore(sessions);
+  const { maxAge, ...rest } = options;
+  const shared = { secret: "a secret of the tests", resave: false, saveUninitialized: false, store, ...rest };
+  const cookie = maxAge === undefined ? {} : { maxAge };
+  app.use("/admin", session({ ...shared, name: "admin.sid", cookie: { ...cookie, path: "/admin" } }));
+  app.use(session({ ...shared, name: "sid", cookie }));
+  for (const [path, action] of Object.entries(ACTIONS)) {
+    app.get([`/${path}`, `/admin/${path}`], (req, res, next) => {
+      run(action, visitOf(req), gates).then((body) => res.json(body), next);
+    });
+  }
+  return app;
+}
+
+function visitOf(req: Request): Visit {
+  return {
+    query: new URL(req.url, "http://localhost").searchParams,
+    session: () => req.session,
+    attributes() {
+      const { cookie: _, ...attributes } = req.session ?? {};
+      return attributes;
+    },
+    save: () => settled((done) => req.session.save(done)),
+    destroy: () => settled((done) => req.session.destroy(done)),
+    regenerate: () => settled((done) => req.session.regenerate(done)),
+    reload: () => settled((done) => req.session.reload(done)),
+    unset: () => void Reflect.set(req, "session", null),
+    setMaxAge(ms) {
+      req.session.cookie.maxAge = ms;
+    },
+  };
+}
+
+function settled(start: (done: (error?: unknown) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start((error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,58 @@
+/** The hosts that the test application runs in, and in what they differ: a table, so that no test hides it in a branch. */
+import type { RequestListener } from "node:http";
+import type { Sessions } from "anynode";
+import { expressApp } from "./express.js";
+import type { Gates } from "./gates.js";
+import { koaApp } from "./koa.js";
+
+/** Options of the host's session middleware; koa-session knows only the first two. */
+export interface HostOptions {
+  maxAge?: number;
+  rolling?: boolean;
+  resave?: boolean;
+  saveUninitialized?: boolean;
+  unset?: "destroy" | "keep";
+}
+
+export interface Host {
+  readonly name: "express4" | "express5" | "koa";
+  app(sessions: Sessions, gates: Gates, options: HostOptions): RequestListener;
+  /** `session.reload()` exists. */
+  readonly reloads: boolean;
+  /** The options resave, saveUninitialized and unset exist. Without them: unset always ends, an empty new session is never stored. */
+  readonly expressOptions: boolean;
+  /** A request that changed nothing extends the session's life. (koa-session has no touch; ours touches those without maxAge.) */
+  readonly touchesUnchanged: boolean;
+  /** A save that fails when the request ends becomes the answer's status. (express-session has sent its headers by then: 200.) */
+  readonly lateFailureShows: boolean;
+  /** The cookie is removed from the browser on sign-out. */
+  readonly clearsCookie: boolean;
+}
+
+const EXPRESS = {
+  reloads: true,
+  expressOptions: true,
+  touchesUnchanged: true,
+  lateFailureShows: false,
+  clearsCookie: false,
+} as const;
+
+export const HOSTS: readonly Host[] = [
+  { name: "express4", app: (sessions, gates, options) => expressApp(4, sessions, gates, options), ...EXPRESS },
+  { name: "express5", app: (sessions, gates, options) => expressApp(5, sessions, gates, options), ...EXPRESS },
+  {
+    name: "koa",
+    app: koaApp,
+    reloads: false,
+    expressOptions: false,
+    touchesUnchanged: false,
+    lateFailureShows: true,
+    clearsCookie: true,
+  },
+];
+
+export function hostNamed(name: string): Host {
+  const host = HOSTS.find((one) => one.name === name);
+  if (host === undefined) throw new Error(`There is no host "${name}".`);
+  return host;
+}

@@ -1,0 +1,71 @@
+/** The test application on Koa: koa-session with AnynodeKoaStore. `/admin` is an application of its own, with its own cookie, on the same store. */
+import type { RequestListener } from "node:http";
+import Router from "@koa/router";
+import type { Sessions } from "anynode";
+import { AnynodeKoaStore } from "anynode/koa-session";
+import Koa from "koa";
+import session from "koa-session";
+import { ACTIONS, run, type Visit } from "./actions.js";
+import type { Gates } from "./gates.js";
+import type { HostOptions } from "./hosts.js";
+
+/** What koa-session adds to a context. */
+interface WithSession {
+  get session(): KoaSession | null;
+  set session(value: object | null);
+}
+interface KoaSession {
+  maxAge: number | "session" | undefined;
+  save(): Promise<void>;
+  regenerate(): Promise<void>;
+  toJSON(): object;
+}
+
+export function koaApp(sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
+  const store = new AnynodeKoaStore(sessions);
+  const main = mounted(store, gates, options, "", "sid");
+  const admin = mounted(store, gates, options, "/admin", "admin.sid");
+  return (req, res) => (req.url?.startsWith("/admin/") ? admin : main)(req, res);
+}
+
+function mounted(store: AnynodeKoaStore, gates: Gates, options: HostOptions, prefix: string, key: string): RequestListener {
+  const app = new Koa<Koa.DefaultState, WithSession>();
+  app.keys = ["a secret of the tests"];
+  app.silent = true;
+  const { maxAge = "session", rolling = false } = options;
+  // koa-session's types don't know the cookie's own settings, and passes them on.
+  const cookie = { path: prefix || "/" };
+  app.use(session({ ...cookie, key, maxAge, rolling, store }, app));
+  const router = new Router<Koa.DefaultState, WithSession>({ prefix });
+  for (const [path, action] of Object.entries(ACTIONS)) {
+    router.get(`/${path}`, async (ctx) => {
+      ctx.body = await run(action, visitOf(ctx), gates);
+    });
+  }
+  app.use(router.routes());
+  return app.callback();
+}
+
+function visitOf(ctx: WithSession & { readonly URL: URL }): Visit {
+  const own = () => {
+    if (ctx.session === null) throw new Error("this request has no session any more");
+    return ctx.session;
+  };
+  return {
+    query: ctx.URL.searchParams,
+    session: own,
+    attributes: () => ({ ...ctx.session?.toJSON() }),
+    save: () => own().save(),
+    async destroy() {
+      ctx.session = null; // koa-session ends it when the request ends
+    },
+    regenerate: () => own().regenerate(),
+    reload: () => Promise.reject(new Error("koa-session has no reload")),
+    unset() {
+      ctx.session = null;
+    },
+    setMaxAge(ms) {
+      own().maxAge = ms;
+    },
+  };
+}
