@@ -5,7 +5,7 @@
  */
 import type { Clock, EngineClock } from "./clock.js";
 import type { Engine, Found } from "./engines/engine.js";
-import { AnynodeError } from "./errors.js";
+import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
 import { decode, encode } from "./session/codec.js";
 import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
@@ -72,12 +72,14 @@ export class Commits {
         current = await this.#settle(key, current, jobs);
       } catch (error) {
         current = undefined;
-        if (jobs.length > 1 && error instanceof AnynodeError && error.code === "SESSION_TOO_LARGE") {
+        if (jobs.length > 1 && isCode(error, "SESSION_TOO_LARGE")) {
           // One of them is to blame, and nothing was sent: each has its say alone, so that the others aren't lost.
           alone = jobs.length;
           lane.unshift(...jobs);
         } else {
           for (const job of jobs) job.reject(error);
+          // Whoever waited behind a timeout has waited long enough: sent now, it would take another deadline to fail.
+          if (isCode(error, "ENGINE_TIMEOUT")) for (const job of lane.splice(0)) job.reject(notSent(error));
         }
       }
     }
@@ -158,6 +160,16 @@ export class Commits {
     }
     return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
   }
+}
+
+function isCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof AnynodeError && error.code === code;
+}
+
+function notSent(cause: unknown): AnynodeError {
+  return new AnynodeError("ENGINE_UNAVAILABLE", "The session engine didn't answer an earlier change; nothing was sent.", {
+    cause,
+  });
 }
 
 /** Takes out of `jobs`, in place, those for which `settled` says yes. */
