@@ -42,7 +42,8 @@ export class Sessions {
   readonly #events = new Events();
   readonly #commits: Commits;
   readonly #touches = new Touches();
-  readonly #touching = new Map<Key, Promise<CommitOutcome>>();
+  /** By key and version: a touch of an older version would do nothing for a newer one. */
+  readonly #touching = new Map<string, Promise<CommitOutcome>>();
   readonly #reported = new Set<string>();
   #state: "new" | "open" | "closed" = "new";
   #opening: Promise<void> | undefined;
@@ -166,6 +167,7 @@ export class Sessions {
         const view = viewOf(current.attributes);
         value = { is: fn(view) };
         if (value.is instanceof Promise) {
+          value.is.catch(() => {});
           throw new AnynodeError("OPTION_INVALID", "The function given to update() returned a promise; it must be synchronous.");
         }
         const changes = changesOfView(current.attributes, view);
@@ -187,10 +189,11 @@ export class Sessions {
       this.#touches.remember(loaded, idleAtOf(header, now));
       return Promise.resolve({ outcome: "committed", loaded });
     }
-    const underWay = this.#touching.get(loaded.key);
+    const which = `${loaded.key}${loaded.version}`;
+    const underWay = this.#touching.get(which);
     if (underWay !== undefined) return underWay;
-    const touching = this.#touchNow(loaded).finally(() => this.#touching.delete(loaded.key));
-    this.#touching.set(loaded.key, touching);
+    const touching = this.#touchNow(loaded).finally(() => this.#touching.delete(which));
+    this.#touching.set(which, touching);
     return touching;
   }
 

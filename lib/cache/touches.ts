@@ -39,15 +39,21 @@ export class Touches {
     return remembered !== undefined && remembered.version === version ? Math.max(stored, remembered.idleAt) : stored;
   }
 
-  /** Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure. */
+  /**
+   * Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure. Looks first: another node
+   * may have extended the session since, and a touch sets the deadline, be it to an earlier one.
+   */
   async flush(engine: Engine, now: () => number): Promise<void> {
     const entries = [...this.#remembered];
     this.#remembered.clear();
     for (let from = 0; from < entries.length; from += FLUSH_AT_ONCE) {
       await Promise.all(
-        entries.slice(from, from + FLUSH_AT_ONCE).map(([key, { version, idleAt, absoluteAt }]) => {
+        entries.slice(from, from + FLUSH_AT_ONCE).map(async ([key, { version, idleAt, absoluteAt }]) => {
+          if (idleAt <= now()) return;
+          const there = await engine.read(key, version);
           const idleMs = idleAt - now();
-          return idleMs > 0 ? engine.touch(key, version, { idleMs, absoluteAt }) : undefined;
+          if (there.outcome === "same" && there.idleAt < idleAt && idleMs > 0)
+            await engine.touch(key, version, { idleMs, absoluteAt });
         }),
       );
     }
