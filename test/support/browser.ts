@@ -1,4 +1,7 @@
-/** A browser, as far as tests need one: keeps cookies by name and path, sends requests over kept connections, reads JSON. */
+/**
+ * A browser, as far as tests need one: keeps cookies by name and path, sends requests over kept connections, reads JSON.
+ * It forgets a cookie that is cleared, but not one that expires: that the server doesn't rely on browsers is what tests are for.
+ */
 import { Agent, request } from "node:http";
 
 export interface Answer {
@@ -33,10 +36,6 @@ export class Browser {
     return this.#cookies.get(name)?.value;
   }
 
-  setCookie(name: string, value: string): void {
-    this.#cookies.set(name, { value, path: "/" });
-  }
-
   /** `path` may hold a query. */
   async get(url: string, path: string): Promise<Answer> {
     const sent = [...this.#cookies].filter(([, cookie]) => path.startsWith(cookie.path));
@@ -49,7 +48,7 @@ export class Browser {
     const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
     const [, path = "/"] = /; *path=([^;]*)/i.exec(line) ?? [];
     const [, expires] = /; *expires=([^;]*)/i.exec(line) ?? [];
-    if (expires !== undefined && new Date(expires).getTime() <= Date.now()) this.#cookies.delete(name);
+    if (expires !== undefined && new Date(expires).getTime() === 0) this.#cookies.delete(name);
     else this.#cookies.set(name, { value, path });
   }
 }
