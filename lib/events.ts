@@ -12,7 +12,7 @@ export interface EventMap {
   "node-lost": { node: Node };
   /** This node's own row was lost (it was paused, or the engine forgot it); it joins again by itself. */
   fenced: { nodeId: string };
-  /** A beat failed: the engine can't be reached. Told once per outage. */
+  /** Opening or a beat failed: the engine can't be reached. Told once per outage. */
   "engine-down": { error: AnynodeError };
   /** A beat succeeded again. */
   "engine-up": { downMs: number };

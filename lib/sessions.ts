@@ -65,7 +65,8 @@ export class Sessions {
 
   /** Resolves when the engine answers and this node has joined the registry; rejects with what is in the way, and the cure. */
   ready(): Promise<void> {
-    if (this.#state === "closed") return Promise.reject(closed());
+    // Nobody would ever close what is opened from now on.
+    if (this.#closing !== undefined) return Promise.reject(closed());
     this.#opening ??= this.#open();
     return this.#opening;
   }
@@ -127,6 +128,7 @@ export class Sessions {
    * `gone`: the session ended or expired; nothing was stored and nothing comes back. Rejects with CONFLICT under `conflict: "reject"`.
    */
   async save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+    if (this.#state === "closed") throw closed();
     const { header } = loaded.record;
     if (changes.size === 0 && sameHeader(header, this.#patched(header, patch))) return this.touch(loaded);
     let conflicts: readonly string[] = [];
@@ -183,6 +185,7 @@ export class Sessions {
 
   /** Extends the idle deadline. Coalesced: written only once it lags by a tenth of the idle timeout, 60 s at the most. */
   touch(loaded: Loaded): Promise<CommitOutcome> {
+    if (this.#state === "closed") return Promise.reject(closed());
     const { header } = loaded.record;
     const now = this.#engineClock.latest();
     if (!touchIsDue(header, loaded.idleAt, now)) {
@@ -223,6 +226,7 @@ export class Sessions {
 
   /** Ends a session that was listed. */
   async endListed(loaded: Loaded): Promise<EndResult> {
+    if (this.#state === "closed") throw closed();
     this.#touches.forget(loaded.key);
     const { outcome } = await this.#engine.end(loaded.key);
     return { ended: outcome === "ended" };
@@ -313,7 +317,6 @@ export class Sessions {
 
   async #open(): Promise<void> {
     try {
-      await this.#engine.open();
       await this.registry.join();
       if (this.#state === "new") this.#state = "open";
     } catch (error) {
@@ -324,8 +327,7 @@ export class Sessions {
 
   #keepOpening(): void {
     if (this.#state !== "new") return;
-    this.ready().catch((error: unknown) => {
-      if (error instanceof AnynodeError) this.#events.emit("engine-down", { error });
+    this.ready().catch(() => {
       this.#cancelRetry = this.#settings.clock.after(BEAT_MS, () => this.#keepOpening());
     });
   }

@@ -83,7 +83,14 @@ export class Registry {
 
   /** @internal Joins and starts to beat. Rejects if the engine can't be reached or all numbers are in use. */
   async join(): Promise<void> {
-    await this.#join();
+    try {
+      await this.#engine.open();
+      await this.#join();
+    } catch (error) {
+      this.#down(error);
+      throw error;
+    }
+    this.#up();
     this.#later();
   }
 
@@ -93,13 +100,12 @@ export class Registry {
     await this.#beatNow();
   }
 
-  /** @internal Stops beating and gives the row up. */
+  /** @internal Stops beating and gives the row up, be it one that a beat in flight wrote just now. May be repeated. */
   async leave(): Promise<void> {
-    const was = this.#state;
     this.#state = "left";
     this.#cancelBeat();
     await this.#beating;
-    if (was === "joined") await this.#engine.leave(this.#nodeId, this.#epoch);
+    if (this.#epoch > 0) await this.#engine.leave(this.#nodeId, this.#epoch);
   }
 
   async #join(): Promise<void> {
