@@ -54,10 +54,11 @@ export class Origin {
 
   touch(patch: HeaderPatch): Promise<void> {
     return this.#inTurn(async () => {
-      this.#loaded ??= await this.#sessions.load(this.sid);
-      if (this.#loaded === undefined) return;
-      const outcome = await this.#sessions.save(this.#loaded, new Map(), this.#news(patch));
-      if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
+      const loaded = this.#loaded ?? (await this.#sessions.load(this.sid));
+      if (loaded === undefined) return;
+      const outcome = await this.#sessions.save(loaded, new Map(), this.#news(patch));
+      // An object of other make doesn't show what was loaded here: its save goes on replacing the whole.
+      if (this.#loaded !== undefined && outcome.outcome === "committed") this.#loaded = outcome.loaded;
       this.#cookie = patch.cookie ?? this.#cookie;
     });
   }
