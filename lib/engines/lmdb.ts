@@ -138,8 +138,8 @@ class LmdbEngine implements Engine {
       const [old, fresh] = [decodeSlot(environment.get(fromKey)), decodeSlot(environment.get(toKey))];
       const forgotten = forgottenVersion(environment);
       const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten);
-      if (step.mark) writer.put(fromKey, encodeSlot(step.mark));
-      if (step.store) writer.put(toKey, encodeSlot(step.store));
+      if (step.mark) store(writer, fromKey, step.mark);
+      if (step.store) store(writer, toKey, step.store);
       return step.answer;
     });
   }
@@ -239,9 +239,9 @@ class LmdbEngine implements Engine {
     const at = slotKey(key);
     return writer.write(need, () => {
       const slot = decodeSlot(environment.get(at));
-      const { answer, store } = transition(slot, this.#clock.now(), () => forgottenVersion(environment));
-      if (store) writer.put(at, encodeSlot(store));
-      return answer;
+      const step = transition(slot, this.#clock.now(), () => forgottenVersion(environment));
+      if (step.store) store(writer, at, step.store);
+      return step.answer;
     });
   }
 
@@ -249,9 +249,9 @@ class LmdbEngine implements Engine {
     const { environment, writer } = await this.#ready();
     return writer.write("none", () => {
       const before = loadRoster(environment);
-      const { answer, store } = transition(before, this.#clock.now());
-      if (store) storeRoster(writer, before, store);
-      return answer;
+      const step = transition(before, this.#clock.now());
+      if (step.store) storeRoster(writer, before, step.store);
+      return step.answer;
     });
   }
 
@@ -265,6 +265,12 @@ class LmdbEngine implements Engine {
 
 function slotKey(key: Key): Buffer {
   return Buffer.from(`s:${key}`, "latin1");
+}
+
+function store(writer: Writer, key: Buffer, slot: register.StoredRecord | register.EndedMark): void {
+  // LMDB joins pages that have become sparse when it removes, not when it replaces: else ends would give no room back.
+  if (slot.state === "ended") writer.remove(key);
+  writer.put(key, encodeSlot(slot));
 }
 
 function readableSlot(value: Buffer): register.Slot {

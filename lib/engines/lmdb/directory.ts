@@ -28,6 +28,6 @@ export function unusable(dir: string, why: string, cause?: unknown): AnynodeErro
 
 /** What to say of an error of the file system. */
 export function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+  const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : "unknown error";
   return `can't be written (${code}); it must be a directory on a local disk that this process' user owns`;
 }

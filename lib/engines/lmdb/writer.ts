@@ -81,10 +81,9 @@ export class Writer {
     }
   }
 
-  /** Resolves when nothing is under way or waiting; rejects with ENGINE_TIMEOUT at the deadline. */
+  /** Resolves when nothing is under way or waiting, however long that takes. */
   async settled(): Promise<void> {
-    const { clock, deadlineMs } = this.#options;
-    if (this.#underWay) await within(clock, deadlineMs, this.#underWay);
+    await this.#underWay;
   }
 
   async #writeAll(): Promise<void> {
@@ -156,7 +155,7 @@ function promiseOf<T>() {
 
 /** lmdb-js rejects a failed commit with an error whose `commitError` is a promise that rejects with the reason. */
 async function rootOf(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !("commitError" in error)) return error;
+  if (typeof error !== "object" || error === null || !("commitError" in error)) return error;
   try {
     return (await error.commitError) ?? error;
   } catch (cause) {
@@ -165,7 +164,7 @@ async function rootOf(error: unknown): Promise<unknown> {
 }
 
 function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
 function fullError(cause?: unknown): AnynodeError {
