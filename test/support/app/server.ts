@@ -1,4 +1,7 @@
-/** One node of the test application: an HTTP server on a free port. Its gates are opened through routes outside of any session. */
+/**
+ * One node of the test application: an HTTP server on a free port. Its gates are opened, and the events of its sessions counted, through
+ * routes outside of any session, so that tests speak alike with a node in their own process and with one of its own.
+ */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { Sessions } from "anynode";
@@ -13,7 +16,15 @@ export interface Serving {
 export async function serve(host: Host, sessions: Sessions, options: HostOptions = {}): Promise<Serving> {
   const gates = new Gates();
   const app = host.app(sessions, gates, options);
+  const events: Record<string, number> = {};
+  for (const name of ["conflict", "write-dropped", "unreadable"] as const) {
+    events[name] = 0;
+    sessions.on(name, () => {
+      events[name] = (events[name] ?? 0) + 1;
+    });
+  }
   const server = createServer((req, res) => {
+    if (req.url === "/events") return res.end(JSON.stringify(events));
     const [, verb, name = ""] = /^\/gates\/(arrived|open)\/(.+)$/.exec(req.url ?? "") ?? [];
     if (verb === undefined) return app(req, res);
     if (verb === "open") gates.open(name);
