@@ -180,10 +180,18 @@ describe.each([
       expect(code).toMatch(/^ENGINE_(TIMEOUT|UNAVAILABLE)$/);
       expect(ms).toBeLessThan(DEADLINE_MS + SLACK_MS);
     }
+    await back(async () => {
+      const { code } = await codeOf(() => engine.read(key));
+      if (code !== "ENGINE_UNAVAILABLE") throw new Error(code);
+    });
+    const late = newKey();
+    expect((await codeOf(() => stored(engine, late))).code).toBe("ENGINE_UNAVAILABLE");
     await server.restart();
     // An application's client waits as long as it was told to.
     expect(await back(async () => engine.read(key))).toBeLessThan(own ? BACK_MS : 5_000);
     expect(await engine.read(key)).toEqual({ outcome: "gone", ended: false });
+    // What failed as not sent isn't sent later, by whatever queue.
+    expect(await engine.read(late)).toEqual({ outcome: "gone", ended: false });
     await stored(engine, key);
     await back(async () => {
       await engine.publish("news", "again");
@@ -532,6 +540,33 @@ describe("a given client", () => {
     const make = () => redisEngine({ client: client() });
     expect(make).toThrow(what);
     expect(make).toThrow("redis://host:6379");
+  });
+
+  test.each([
+    ["node-redis", (url: string) => nodeRedis({ url, socket: {} })],
+    ["ioredis, which sends it again", async (url: string) => new Redis(url)],
+  ])("a commit whose reply was lost is unknown, never a conflict with itself (%s)", async (_name, connect) => {
+    const proxy = await startProxy(server.socket);
+    after.push(() => proxy.stop());
+    const client = await connect(proxy.url);
+    client.on("error", () => {});
+    after.push(() => (client instanceof Redis ? client.disconnect() : undefined));
+    const chosen = prefix();
+    const engine = closed(redisEngine({ client, prefix: chosen, deadlineMs: 3_000 }));
+    const key = newKey();
+    // The first commit teaches the server the script: the one that counts is a single command.
+    const first = await engine.commit(key, await stored(engine, key), BODY, IDLE, false);
+    if (first.outcome !== "committed") throw new Error(first.outcome);
+    const { version } = first;
+    const direct = await byUrl({ prefix: chosen });
+    proxy.loseReplies();
+    const commit = codeOf(() => engine.commit(key, version, BODY, IDLE, false));
+    await back(async () => {
+      if ((await direct.read(key, version)).outcome === "same") throw new Error("not committed yet");
+    });
+    proxy.cut();
+    expect(await commit).toMatchObject({ code: "ENGINE_TIMEOUT" });
+    expect(await back(async () => engine.read(key))).toBeLessThan(5_000);
   });
 
   test("of node-redis that isn't connected is refused with the cure by open()", async () => {

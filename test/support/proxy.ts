@@ -9,6 +9,10 @@ export interface Proxy {
   readonly url: string;
   /** Nothing passes any more on the connections of now, in neither direction; they don't break. Later ones work. */
   silence(): void;
+  /** Requests pass on the connections of now, replies don't. */
+  loseReplies(): void;
+  /** Breaks the connections of now. */
+  cut(): void;
   /** Where later connections lead. */
   leadTo(socket: string): void;
   /** How many connections were made through it. */
@@ -44,6 +48,12 @@ export async function startProxy(socket: string): Promise<Proxy> {
         near.unpipe(far).on("data", () => {});
         far.unpipe(near).on("data", () => {});
       }
+    },
+    loseReplies() {
+      for (const [near, far] of pairs) far.unpipe(near).on("data", () => {});
+    },
+    cut() {
+      for (const [near] of pairs) near.destroy();
     },
     leadTo(other) {
       target = other;
