@@ -35,6 +35,6 @@ export function health(sessions: Sessions): Reply {
 /** An error as an answer. Refusals, Express' parser and anynode's errors all carry their HTTP status. */
 export function failure(error: unknown): Reply {
   const status = error instanceof Error && "status" in error && typeof error.status === "number" ? error.status : 500;
-  if (status >= 500) console.error(error);
+  if (status === 500) console.error(error);
   return { status, body: { error: error instanceof Error ? error.message : "Something went wrong." } };
 }
