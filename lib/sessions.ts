@@ -90,8 +90,19 @@ export class Sessions {
     if (!isSid(sid)) return undefined;
     if (this.#state !== "open") await this.ready();
     const key = keyOf(sid, this.#engine.namespace);
-    const result = await this.#engine.read(key);
-    return result.outcome === "found" ? this.#readable(key, result) : undefined;
+    const result = await this.#read(key);
+    return result?.outcome === "found" ? this.#readable(key, result) : undefined;
+  }
+
+  /** A value whose very layout the engine doesn't know is like a record of a newer format: no session here, not an error for ever. */
+  async #read(key: Key) {
+    try {
+      return await this.#engine.read(key);
+    } catch (error) {
+      if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
+      this.#reportUnreadable(key, "unknown");
+      return undefined;
+    }
   }
 
   /** How long a loaded session has yet to live if nobody touches it, in ms; coalesced touches of this node count. */
@@ -291,6 +302,7 @@ export class Sessions {
 
   /** Says goodbye: readiness says no, coalesced touches are written, the registry row is given up. Requests are still served. */
   async drain(): Promise<void> {
+    await this.#opening?.catch(() => {});
     if (this.#state !== "open") return;
     await this.registry.drain();
     await this.#touches.flush(this.#engine, () => this.#engineClock.latest());

@@ -32,7 +32,7 @@ import { Link } from "./link.js";
 import { Registry } from "./registry.js";
 import { Scripts } from "./scripts.js";
 import { type GivenClient, sourceOf } from "./source.js";
-import { HEADER_BYTES, header, whole } from "./value.js";
+import { HEADER_BYTES, header, readable, whole } from "./value.js";
 
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
@@ -160,8 +160,8 @@ class RedisEngine implements Engine {
     const values = await this.#within(() => this.#link.call(["MGET", ...keys.map((key) => this.#keys.record(key))]));
     if (!Array.isArray(values)) return [];
     return keys.flatMap((key, i) => {
-      const record = whole(values[i]);
-      return record.outcome === "found" ? [{ key, version: record.version, idleAt: record.idleAt, body: record.body }] : [];
+      const record = readable(values[i]);
+      return record?.outcome === "found" ? [{ key, version: record.version, idleAt: record.idleAt, body: record.body }] : [];
     });
   }
 

@@ -31,6 +31,15 @@ export function whole(value: unknown): Found | Gone {
   return { outcome: "found", version: facts.version, idleAt: facts.idleAt, body: value.subarray(HEADER_BYTES) };
 }
 
+/** For lists, which one unreadable value must not break off: undefined stands for it. */
+export function readable(value: unknown): Found | Gone | undefined {
+  try {
+    return whole(value);
+  } catch {
+    return undefined;
+  }
+}
+
 function unreadable(): AnynodeError {
   return new AnynodeError("RECORD_UNREADABLE", "A stored record is damaged or of a newer format. It was left as it is.");
 }
