@@ -40,7 +40,8 @@ export function red(text: string): string {
   return paint(31, text);
 }
 
+/** Closes only what it opened, so that a colour may stand inside bold text. */
 function paint(code: number, text: string): string {
   const { NO_COLOR } = process.env;
-  return NO_COLOR || !process.stdout.isTTY ? text : `\u001b[${code}m${text}\u001b[0m`;
+  return NO_COLOR || !process.stdout.isTTY ? text : `\u001b[${code}m${text}\u001b[${code < 30 ? 22 : 39}m`;
 }
