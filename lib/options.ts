@@ -113,7 +113,8 @@ function isFunction(value: unknown): value is Exclude<ConflictPolicy, string> {
   return typeof value === "function";
 }
 
-function line(name: string, value: unknown): string {
+/** A short text of one line. */
+export function line(name: string, value: unknown): string {
   if (typeof value === "string" && value.length <= 256 && !/\p{Cc}/u.test(value)) return value;
   throw invalid(`The option ${name} is ${shown(value)}; it must be a text of at most 256 characters without control characters.`);
 }

@@ -8,6 +8,8 @@ import type { Loaded } from "../session/record.js";
 
 const LIMIT = 50_000;
 const FLUSH_AT_ONCE = 32;
+/** A process that ends has more to do than this. */
+const FLUSH_MS = 5_000;
 
 interface Remembered {
   readonly version: Version;
@@ -40,13 +42,14 @@ export class Touches {
   }
 
   /**
-   * Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure. Looks first: another node
+   * Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure, and after 5 s. Looks first: another node
    * may have extended the session since, and a touch sets the deadline, be it to an earlier one.
    */
   async flush(engine: Engine, now: () => number): Promise<void> {
     const entries = [...this.#remembered];
     this.#remembered.clear();
-    for (let from = 0; from < entries.length; from += FLUSH_AT_ONCE) {
+    const startedAt = now();
+    for (let from = 0; from < entries.length && now() - startedAt < FLUSH_MS; from += FLUSH_AT_ONCE) {
       await Promise.all(
         entries.slice(from, from + FLUSH_AT_ONCE).map(async ([key, { version, idleAt, absoluteAt }]) => {
           if (idleAt <= now()) return;

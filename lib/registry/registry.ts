@@ -8,6 +8,7 @@ import { type Engine, MAX_NODES, type Row } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Events } from "../events.js";
 import { isNodeId, type NodeId } from "../names.js";
+import { line } from "../options.js";
 
 export const BEAT_MS = 500;
 
@@ -75,10 +76,15 @@ export class Registry {
     return rows.filter((row) => !row.left).map(nodeOf);
   }
 
-  /** Says where the others reach this node. Told with the next beat, which is sent at once. */
-  async advertise(address: string): Promise<void> {
-    this.#about = { ...this.#about, address };
-    await this.#beatNow();
+  /**
+   * Says where the others reach this node. Told with the next beat, which is sent at once; rejects if that one fails, and every later
+   * beat tells it again, so nobody has to wait for it. Throws OPTION_INVALID for what can't be an address.
+   */
+  advertise(address: string): Promise<void> {
+    this.#about = { ...this.#about, address: line("address", address) };
+    const told = this.#beatNow();
+    told.catch(() => {});
+    return told;
   }
 
   /** @internal Joins and starts to beat. Rejects if the engine can't be reached or all numbers are in use. */

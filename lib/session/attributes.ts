@@ -49,10 +49,12 @@ export function textOf(name: string, value: unknown): string | undefined {
   }
   try {
     return JSON.stringify(value);
-  } catch (cause) {
-    throw new AnynodeError("ATTRIBUTE_INVALID", "An attribute holds what JSON can't (a cycle or a BigInt). Store plain data.", {
-      cause,
-    });
+  } catch {
+    // Without the cause: the engine's own message on a cycle quotes property names, which are the application's data.
+    throw new AnynodeError(
+      "ATTRIBUTE_INVALID",
+      `The attribute ${JSON.stringify(name)} holds what JSON can't (a cycle or a BigInt). Store plain data.`,
+    );
   }
 }
 

@@ -240,7 +240,7 @@ describe("G5: deadlines", () => {
         if (loaded === undefined) return;
         const outcome = pick(2) === 0 ? await node.touch(loaded) : await saveOf(node, loaded, { request });
         if (outcome.outcome === "committed") last = clock.now();
-        if (pick(6) === 0) await node.drain();
+        if (pick(3) === 0) await any().drain();
       }
     },
     IDLE,

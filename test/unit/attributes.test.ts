@@ -1,4 +1,5 @@
 /** Attributes: a view behaves as a plain object, parses late, and what was done to it is found without anybody marking anything. */
+import { inspect } from "node:util";
 import { changesOfView, isAttributeName, objectOf, textsOf, viewOf } from "../../lib/session/attributes.js";
 
 const texts = new Map([
@@ -89,13 +90,18 @@ describe("values", () => {
     for (let i = 0; i < 100_000; i++) deep = [deep];
     for (const value of [cycle, 1n, deep]) expect(() => textsOf({ value })).toThrow(invalid);
   });
-  test("an error about a value holds nothing of it", () => {
-    try {
-      textsOf({ secretName: { big: 1n, secret: "hunter2" } });
-    } catch (error) {
-      expect(String(error)).not.toMatch(/hunter2|secretName/);
+  test("an error about a value names the attribute and holds nothing of the value, not even as its cause", () => {
+    const cart: Record<string, unknown> = { secret: "hunter2" };
+    cart["ann@example.com"] = { cart };
+    for (const value of [cart, { big: 1n, secret: "hunter2" }]) {
+      try {
+        textsOf({ cart: value });
+      } catch (error) {
+        expect(String(error)).toContain('"cart"');
+        expect(inspect(error, { depth: 9 })).not.toMatch(/hunter2|ann@example/);
+      }
     }
-    expect.assertions(1);
+    expect.assertions(4);
   });
 });
 

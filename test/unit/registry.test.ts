@@ -160,6 +160,16 @@ test("beats don't pile up: one at a time, whoever asks meanwhile gets the next",
   expect(await registry.nodes()).toMatchObject([{ address: "http://two", state: "draining" }]);
 });
 
+test("advertise refuses what can't be an address: every beat would carry it", async () => {
+  const { node } = stage();
+  const { registry } = node("a");
+  await registry.join();
+  for (const bad of ["x".repeat(257), "http://a\r\nb"]) {
+    expect(() => registry.advertise(bad)).toThrow(expect.objectContaining({ code: "OPTION_INVALID" }));
+  }
+  expect(await registry.nodes()).toMatchObject([{ address: "" }]);
+});
+
 test("advertise rejects while the engine is down, and is told with the first beat that succeeds", async () => {
   const { clock, memory, node } = stage();
   const double = engineDouble(memory);
@@ -170,6 +180,20 @@ test("advertise rejects while the engine is down, and is told with the first bea
   double.use({});
   await clock.advance(500);
   expect(await registry.nodes()).toMatchObject([{ address: "http://here" }]);
+});
+
+test("advertise that nobody awaits takes no process down", async () => {
+  const { clock, memory, node } = stage();
+  const double = engineDouble(memory);
+  const { registry } = node("a", double.engine);
+  await registry.join();
+  double.use({ beat: () => Promise.reject(unavailable) });
+  const unhandled = jest.fn();
+  process.on("unhandledRejection", unhandled);
+  void registry.advertise("http://here");
+  await clock.advance(400);
+  process.off("unhandledRejection", unhandled);
+  expect(unhandled).not.toHaveBeenCalled();
 });
 
 describe("leave", () => {

@@ -47,6 +47,20 @@ test("one that comes again counts as young", async () => {
   expect(touches.idleAt(keyFor(1), loaded.version, loaded.idleAt)).toBe(loaded.idleAt);
 });
 
+test("flush gives up after five seconds: forgetting a touch is allowed, holding up a process that ends isn't", async () => {
+  const { clock, engine, loaded } = await aLoaded();
+  const touches = new Touches();
+  const double = engineDouble(engine, {
+    async read() {
+      await clock.advance(100);
+      return { outcome: "gone", ended: false };
+    },
+  });
+  for (let i = 0; i < 5_000; i++) touches.remember({ ...loaded, key: keyFor(i) }, loaded.idleAt);
+  await touches.flush(double.engine, () => clock.now());
+  expect(double.count("read")).toBeLessThan(200);
+});
+
 test("flush writes few at a time, each once, as of when it happened", async () => {
   const { clock, engine, loaded } = await aLoaded();
   const touches = new Touches();
