@@ -84,6 +84,17 @@ describe("drain", () => {
     await node.drain();
     expect(await alive(memory)).toBe(0);
   });
+  test("while it opens: the node doesn't turn live behind its goodbye", async () => {
+    const { node, double, memory } = stage();
+    const gate = new Gate();
+    double.use({ open: () => gate.passed });
+    const ready = node.ready();
+    const draining = node.drain();
+    gate.open();
+    await Promise.all([ready, draining]);
+    expect(node.registry.state).toBe("left");
+    expect(await alive(memory)).toBe(0);
+  });
   test("before anything was opened does nothing", async () => {
     const { node, double } = stage();
     await node.drain();
