@@ -33,7 +33,7 @@ export function engineDouble(sound: Engine, verbs: Partial<Engine> = {}): Double
   };
 }
 
-/** A promise that a test settles, and when somebody first asked for it. */
+/** What waits for `passed` goes on once the test says `open()`. */
 export class Gate {
   readonly passed: Promise<void>;
   open: () => void = () => {};

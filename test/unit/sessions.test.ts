@@ -127,6 +127,25 @@ describe("G3: once end() has resolved", () => {
     await turn();
     expect(events).toEqual(Array.from({ length: 4 }, () => ({ ended: true })));
   });
+  test("a request that loaded it and wakes up after the ended mark is gone changes nothing either", async () => {
+    const { node, clock } = stage();
+    const sid = await stored(node, { a: 1 });
+    const loaded = await loadedOf(node, sid);
+    await node.end(sid);
+    await clock.advance(1_000_000);
+    expect(await saveOf(node, loaded, { a: 2 })).toEqual({ outcome: "gone", ended: false });
+    expect(await node.load(sid)).toBeUndefined();
+  });
+  test("LIMIT: a whole session stored under its id, five minutes later, is a new session", async () => {
+    const { node, clock } = stage();
+    const sid = await stored(node, { a: 1 });
+    await node.end(sid);
+    await clock.advance(299_999);
+    expect(await node.replace(sid, textsOf({ b: 1 }))).toEqual({ outcome: "gone", ended: true });
+    await clock.advance(1);
+    expect(await node.replace(sid, textsOf({ b: 1 }))).toMatchObject({ outcome: "committed" });
+    expect(await valuesOf(node, sid)).toEqual({ b: 1 });
+  });
   test("it may be repeated, and ending what isn't there does no harm", async () => {
     const { node } = stage();
     const sid = await stored(node);
@@ -275,6 +294,27 @@ test("list yields every live session, and each can be ended", async () => {
   }
   expect(count).toBe(2);
   for (const sid of sids) expect(await node.load(sid)).toBeUndefined();
+});
+
+test("LIMIT: regenerating drops what others stored meanwhile, since only the attributes it is given go on", async () => {
+  const { node } = stage();
+  const sid = await stored(node, { a: 1 });
+  const loaded = await loadedOf(node, sid);
+  await saveOf(node, await loadedOf(node, sid), { theirs: 1 });
+  const next = makeSid(sid);
+  await node.regenerate(sid, loaded, next, loaded.record.attributes);
+  expect(await valuesOf(node, next)).toEqual({ a: 1 });
+});
+
+test("LIMIT: an id that the application uses again after expiry is one session to a request that is still at work on the old one", async () => {
+  const { node, clock } = stage();
+  const sid = "the-same-every-time";
+  await node.replace(sid, textsOf({ a: 1 }));
+  const slow = await loadedOf(node, sid);
+  await clock.advance(86_400_000);
+  await node.replace(sid, textsOf({ fresh: 1 }));
+  await saveOf(node, slow, { late: 1 });
+  expect(await valuesOf(node, sid)).toEqual({ fresh: 1, late: 1 });
 });
 
 test("G6: the engine holds no id", async () => {
