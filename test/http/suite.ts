@@ -3,7 +3,8 @@
  * Where hosts differ, test/support/app/hosts.ts says so; a test for what only some hosts have is declared with `only`.
  */
 import { AnynodeError, anynode, type EventMap } from "../../lib/index.js";
-import type { Host, HostOptions } from "../support/app/hosts.js";
+import type { HostOptions } from "../support/app/host.js";
+import type { Host } from "../support/app/hosts.js";
 import { type Serving, serve } from "../support/app/server.js";
 import { Browser, openGate } from "../support/browser.js";
 import type { Medium, MediumKind } from "../support/media.js";

@@ -7,13 +7,13 @@ import session from "express-session";
 import express4 from "express4";
 import { ACTIONS, run, type Visit } from "./actions.js";
 import type { Gates } from "./gates.js";
-import type { HostOptions } from "./hosts.js";
+import { type HostOptions, SECRET } from "./host.js";
 
 export function expressApp(version: 4 | 5, sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
   const app = version === 4 ? express4() : express();
   const store = new AnynodeStore(sessions);
   const { maxAge, ...rest } = options;
-  const shared = { secret: "a secret of the tests", resave: false, saveUninitialized: false, store, ...rest };
+  const shared = { secret: SECRET, resave: false, saveUninitialized: false, store, ...rest };
   const cookie = maxAge === undefined ? {} : { maxAge };
   app.use("/admin", session({ ...shared, name: "admin.sid", cookie: { ...cookie, path: "/admin" } }));
   app.use(session({ ...shared, name: "sid", cookie }));

@@ -3,16 +3,8 @@ import type { RequestListener } from "node:http";
 import type { Sessions } from "anynode";
 import { expressApp } from "./express.js";
 import type { Gates } from "./gates.js";
+import type { HostOptions } from "./host.js";
 import { koaApp } from "./koa.js";
-
-/** Options of the host's session middleware; koa-session knows only the first two. */
-export interface HostOptions {
-  maxAge?: number;
-  rolling?: boolean;
-  resave?: boolean;
-  saveUninitialized?: boolean;
-  unset?: "destroy" | "keep";
-}
 
 export interface Host {
   readonly name: "express4" | "express5" | "koa";

@@ -7,7 +7,7 @@ import Koa from "koa";
 import session from "koa-session";
 import { ACTIONS, run, type Visit } from "./actions.js";
 import type { Gates } from "./gates.js";
-import type { HostOptions } from "./hosts.js";
+import { type HostOptions, SECRET } from "./host.js";
 
 /** What koa-session adds to a context. */
 interface WithSession {
@@ -30,7 +30,7 @@ export function koaApp(sessions: Sessions, gates: Gates, options: HostOptions): 
 
 function mounted(store: AnynodeKoaStore, gates: Gates, options: HostOptions, prefix: string, key: string): RequestListener {
   const app = new Koa<Koa.DefaultState, WithSession>();
-  app.keys = ["a secret of the tests"];
+  app.keys = [SECRET];
   app.silent = true;
   const { maxAge = "session", rolling = false } = options;
   // koa-session's types don't know the cookie's own settings, and passes them on.

@@ -6,7 +6,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { Sessions } from "anynode";
 import { Gates } from "./gates.js";
-import type { Host, HostOptions } from "./hosts.js";
+import type { HostOptions } from "./host.js";
+import type { Host } from "./hosts.js";
 
 export interface Serving {
   readonly url: string;
