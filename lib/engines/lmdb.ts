@@ -122,7 +122,8 @@ class LmdbEngine implements Engine {
   }
 
   end(key: Key): Promise<Ended> {
-    return this.#change("none", key, (slot, now) => register.end(slot, now));
+    // Whatever is there: a session can be ended by a node that can't read it.
+    return this.#change("none", key, (slot, now) => register.end(slot, now), readableSlot);
   }
 
   async regenerate(
@@ -234,11 +235,12 @@ class LmdbEngine implements Engine {
     need: Need,
     key: Key,
     transition: (slot: register.Slot, now: number, forgotten: () => number) => register.Step<Answer>,
+    decode = decodeSlot,
   ): Promise<Answer> {
     const { environment, writer } = this.#opened && !this.#closing ? this.#opened : await this.#ready();
     const at = slotKey(key);
     return writer.write(need, () => {
-      const slot = decodeSlot(environment.get(at));
+      const slot = decode(environment.get(at));
       const step = transition(slot, this.#clock.now(), () => forgottenVersion(environment));
       if (step.store) store(writer, at, step.store);
       return step.answer;
@@ -273,7 +275,8 @@ function store(writer: Writer, key: Buffer, slot: register.StoredRecord | regist
   writer.put(key, encodeSlot(slot));
 }
 
-function readableSlot(value: Buffer): register.Slot {
+/** What can't be read counts as nothing. */
+function readableSlot(value: Buffer | undefined): register.Slot {
   try {
     return decodeSlot(value);
   } catch {
