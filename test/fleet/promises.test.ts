@@ -50,6 +50,11 @@ function schedules(promise: string, faults: Faults, run: (stage: Stage) => Promi
   }, 120_000);
 }
 
+/** Until whatever is late has been executed. */
+async function quiet(): Promise<void> {
+  for (let turns = 20; turns > 0; turns--) await new Promise(setImmediate);
+}
+
 /** What came of a call that may have been lost: undefined = unknown. Any other failure is a failure of the test. */
 async function unlessLost<T>(work: Promise<T>): Promise<T | undefined> {
   try {
@@ -122,6 +127,7 @@ describe("G2: no lost update", () => {
         }
       };
       await Promise.all(["a", "b", "c", "d", "e"].map(request));
+      await quiet();
       const there = Object.keys((await valuesOf(witness, sid)) ?? {});
       expect(there).toEqual(expect.arrayContaining([...acknowledged]));
       expect([...tried]).toEqual(expect.arrayContaining(there));
@@ -150,6 +156,7 @@ describe("G2: no lost update", () => {
       }
     };
     await Promise.all(Array.from({ length: 5 }, visitor));
+    await quiet();
     const n = Number((await valuesOf(witness, sid))?.["n"]);
     expect(n).toBeGreaterThanOrEqual(acknowledged);
     expect(n).toBeLessThanOrEqual(acknowledged + unknown);
@@ -214,6 +221,7 @@ describe("G3: the end is final", () => {
         pause().then(() => unlessLost(any().end(sid))),
         pause().then(async () => unlessLost(saveOf(any(), loaded, { b: 1 }))),
       ]);
+      await quiet();
       const successor = await witness.load(next);
       if (regenerated?.outcome === "committed") expect(successor).toBeDefined();
       if (regenerated?.outcome === "gone" || ended?.ended) expect(successor).toBeUndefined();

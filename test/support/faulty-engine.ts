@@ -1,6 +1,7 @@
 /**
- * A seeded engine double for fleets: each call is delayed and so reordered, some requests are lost (not executed) and some replies are
- * (executed); both reject with ENGINE_TIMEOUT, as a real network makes them look. One seed, one schedule: a failure can be replayed.
+ * A seeded engine double for fleets: each call is delayed and so reordered. Some requests are lost (not executed), some replies are
+ * (executed), and some requests are executed only after their caller gave up; all reject with ENGINE_TIMEOUT, as a real network makes
+ * them look. One seed, one schedule: a failure can be replayed.
  */
 import type { Engine } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
@@ -19,7 +20,7 @@ export function seeded(seed: number): () => number {
 export interface Faults {
   /** How many turns of the event loop a request, and a reply, may take. */
   readonly turns: number;
-  /** The share of calls whose request, or whose reply, is lost. */
+  /** The share of calls that are lost, or come too late, a third each way. */
   readonly lost: number;
 }
 
@@ -37,7 +38,13 @@ export function faultyEngine(sound: Engine, random: () => number, { turns, lost 
       return async (...args: unknown[]): Promise<unknown> => {
         const fate = random();
         await way();
-        if (fate < lost / 2) throw timeout();
+        if (fate < lost / 3) throw timeout();
+        if (fate < (2 * lost) / 3) {
+          void way()
+            .then(way)
+            .then(() => Reflect.apply(verb, target, args));
+          throw timeout();
+        }
         const reply: unknown = await Reflect.apply(verb, target, args);
         await way();
         if (fate < lost) throw timeout();
