@@ -203,6 +203,7 @@ describe("G3: the end is final", () => {
         ended = true;
       };
       await Promise.all([ending(), slow(), slow(), slow()]);
+      await quiet();
       expect(await witness.load(sid)).toBeUndefined();
       for (let look = 0; look < 3; look++) expect(await unlessLost(any().load(sid))).toBeUndefined();
     },
