@@ -300,13 +300,16 @@ export class Sessions {
 
   // ── Coming and going ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Says goodbye: readiness says no, coalesced touches are written, the registry row is given up. Requests are still served. */
+  /**
+   * Says goodbye: readiness says no, coalesced touches are written, the registry row is given up. Requests are still served. Never rejects: an
+   * engine that is down (see the event `engine-down`) must not keep a process from ending, and what can't be told now, the lease tells.
+   */
   async drain(): Promise<void> {
     await this.#opening?.catch(() => {});
-    if (this.#state !== "open") return;
-    await this.registry.drain();
-    await this.#touches.flush(this.#engine, () => this.#engineClock.latest());
-    await this.registry.leave();
+    if (this.#state !== "open" || this.registry.state === "left") return;
+    await this.registry.drain().catch(() => {});
+    await this.#touches.flush(this.#engine, () => this.#engineClock.latest()).catch(() => {});
+    await this.registry.leave().catch(() => {});
   }
 
   /** Drains as well as it can, then closes the engine if anynode opened it. Verbs afterwards reject with CLOSED. May be repeated. */
@@ -317,12 +320,7 @@ export class Sessions {
 
   async #close(): Promise<void> {
     this.#cancelRetry();
-    await this.#opening?.catch(() => {});
-    // An engine that is down must not keep a process from ending: what can't be told now, the lease tells.
-    if (this.registry.state !== "left")
-      await this.drain()
-        .catch(() => this.registry.leave())
-        .catch(() => {});
+    await this.drain();
     this.#state = "closed";
     if (this.#owned) await this.#engine.close();
   }

@@ -15,7 +15,10 @@ export interface Clash {
   /** What another request has stored meanwhile. */
   readonly theirs: unknown;
 }
-/** Gives the value to store; undefined removes the attribute. Synchronous and pure: it may run again. */
+/**
+ * Gives the value to store; undefined removes the attribute. Synchronous and pure: it may run again. Asked whenever others changed the
+ * attribute too, be it to the same value. So a counter may merge as `({ base, mine, theirs }) => theirs + mine - base`.
+ */
 export type MergeFunction = (clash: Clash) => unknown;
 /** `last`: the last writer's value stays (counted and reported). `reject`: CONFLICT, status 409, nothing is stored. */
 export type ConflictPolicy = "last" | "reject" | MergeFunction;
@@ -34,8 +37,9 @@ export function merge(theirs: AttributeTexts, changes: Changes, policy: Conflict
   for (const [name, { base, mine }] of changes) {
     const there = theirs.get(name);
     let text = mine;
-    if (there !== base && there !== mine) {
-      conflicts.push(name);
+    // A function is asked even if both want the same: two requests that each counted from 3 to 4 mean 5.
+    if (there !== base && (there !== mine || typeof policy === "function")) {
+      if (there !== mine) conflicts.push(name);
       if (policy === "reject") {
         throw new AnynodeError(
           "CONFLICT",

@@ -155,7 +155,7 @@ describe("drain writes coalesced touches", () => {
     const down = () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "down"));
     double.use({ touch: down, read: down });
     double.forget();
-    await expect(node.drain()).rejects.toMatchObject({ code: "ENGINE_TIMEOUT" });
+    await node.drain();
     expect(double.count("touch") + double.count("read")).toBeLessThan(100);
   });
 });

@@ -109,3 +109,14 @@ describe("an attribute that two requests changed", () => {
     expect(unhandled).not.toHaveBeenCalled();
   });
 });
+
+test("a merge function is asked even if both want the same: two counts from 3 to 4 make 5", () => {
+  const [base, four] = [new Map([["n", "3"]]), new Map([["n", "4"]])];
+  const { attributes, conflicts } = merge(
+    four,
+    changesBetween(base, four),
+    ({ base, mine, theirs }) => Number(theirs) + Number(mine) - Number(base),
+  );
+  expect(attributes.get("n")).toBe("5");
+  expect(conflicts).toEqual([]);
+});

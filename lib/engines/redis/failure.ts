@@ -43,13 +43,11 @@ export function failure(error: unknown): AnynodeError {
   if (refusal !== undefined) return new AnynodeError(refusal[0], refusal[1], { cause });
   if (code !== undefined) return new AnynodeError("ENGINE_UNAVAILABLE", `Redis refused the command (${code}).`, { cause });
   if (error instanceof NotSent) {
-    const why = types.isNativeError(cause) && cause.message !== "" ? `: ${cause.message}` : "";
+    const why = types.isNativeError(cause) && cause.message !== "" ? ` (${cause.message.replace(/\.$/, "")})` : "";
     return new AnynodeError(
       "ENGINE_UNAVAILABLE",
-      `Redis isn't connected${why}. Nothing was sent. Start Redis, or correct its URL.`,
-      {
-        cause,
-      },
+      `Redis isn't connected${why}. Nothing was sent. See that Redis runs and answers, and that its URL is right.`,
+      { cause },
     );
   }
   return new AnynodeError(
