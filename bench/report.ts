@@ -44,7 +44,7 @@ function redisTable({ redis }: Figures): string[] {
 
 function barsTable(all: readonly Bar[], rounds: number): string {
   if (all.length === 0) return "None of the bars is about these subjects.";
-  const lines = all.map(({ what, measured, bound, passed }) => [what, measured.toFixed(3), bound, passed ? "pass" : "MISS"]);
+  const lines = all.map(({ what, measured, bound, passed }) => [what, measured.toFixed(4), bound, passed ? "pass" : "MISS"]);
   const caution = rounds < 15 ? ["Fewer than 15 rounds: the intervals are too wide to tell.", ""] : [];
   return [...caution, table(["bar", "measured", "bound", ""], lines)].join("\n");
 }

@@ -96,8 +96,8 @@ async function answer(child: ChildProcess, name: "port" | "cpu"): Promise<unknow
   return Object(message)[name];
 }
 
-/** `BENCH_PROFILE=<dir>` writes a CPU profile of each subject there. */
+/** `BENCH_PROFILE=<dir>` writes CPU profiles of each subject's process (one is that of the loader's thread) to a folder there. */
 function profiling(name: SubjectName): string[] {
   const { BENCH_PROFILE } = process.env;
-  return BENCH_PROFILE ? ["--cpu-prof", `--cpu-prof-dir=${BENCH_PROFILE}`, `--cpu-prof-name=${name}.cpuprofile`] : [];
+  return BENCH_PROFILE ? ["--cpu-prof", `--cpu-prof-dir=${join(BENCH_PROFILE, name)}`] : [];
 }

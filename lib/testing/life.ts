@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import type { Engine } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
-import { holds, later, newKey, newNodeId, type Part, stored, until } from "./stage.js";
+import { holds, later, newKey, newNodeId, type Part, sleep, stored, until } from "./stage.js";
 
 export function lifePart({ describe, test, separate }: Part): void {
   describe("an engine", () => {
@@ -84,6 +84,22 @@ export function lifePart({ describe, test, separate }: Part): void {
       await two.publish("news", "after");
       await until("the other heard it", () => witness?.length === 1);
       assert.deepEqual(heard, []);
+    });
+
+    separate("RACE: delivers nothing after its close of what was on its way then", async ({ engine }) => {
+      const [one, two] = [await engine(), await engine()];
+      const [heard, witness]: string[][] = [[], []];
+      let closing: Promise<number | undefined> | undefined;
+      await one.subscribe("news", (message) => void heard?.push(message));
+      await two.subscribe("news", (message) => {
+        witness?.push(message);
+        closing ??= one.close().then(() => heard?.length);
+      });
+      await Promise.all(Array.from({ length: 200 }, (_, number) => two.publish("news", `message ${number}`)));
+      await until("the other heard it all", () => witness?.length === 200);
+      const heardUntilClosed = await closing;
+      await sleep(20);
+      assert.equal(heard?.length, heardUntilClosed);
     });
   });
 }
