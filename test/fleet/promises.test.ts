@@ -179,7 +179,7 @@ describe("G3: the end is final", () => {
           const loaded = await unlessLost(node.load(sid));
           if (!early) expect(loaded).toBeUndefined();
           if (loaded === undefined) continue;
-          if (pick(3) === 0) await clock.advance(250_000);
+          if (pick(3) === 0) await clock.advance(400_000);
           await pause();
           const late = ended;
           const next = makeSid(sid);
