@@ -4,7 +4,7 @@
  * Each verb that writes is a transition of register.ts inside of a batch that holds LMDB's one writer lock, which gives all
  * processes one order. Reads take no lock and answer at once. Acknowledged means on disk (see lmdb/environment.ts).
  * Limits: a local disk and one PID namespace; a process that blocks its event loop while its batch has the lock holds up the others'
- * writes; while another process is stopped in a batch, one whose write waits for it can't leave by `process.exit()`, only by signal.
+ * writes; `process.exit()` while a batch is under way ends the process by SIGKILL (see lmdb/writer.ts): close the engine before.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock, within } from "../clock.js";

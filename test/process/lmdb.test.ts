@@ -15,6 +15,7 @@ import { keyFor } from "../support/names.js";
 
 const { ANYNODE_FULL } = process.env;
 const full = ANYNODE_FULL === "1";
+jest.setTimeout(full ? 300_000 : 30_000);
 const hour = { idleMs: 3_600_000, absoluteAt: 0 };
 const body = Buffer.alloc(500, 7);
 
@@ -198,6 +199,16 @@ describe("a process that is stopped while it holds the writer lock", () => {
     for await (const { key } of engine.list()) found.push(key);
     expect(found.sort()).toEqual([keyFor("after"), keyFor("before")].sort());
     expect(await engine.read(keyFor("before"))).toMatchObject({ outcome: "found", version: created.version, body });
+  });
+
+  test("LIMIT: process.exit() while a batch is under way ends the process by SIGKILL, and the lock goes on to the others", async () => {
+    const holder = childHere("lmdb-hold.ts", [dir]);
+    await holder.line();
+    const exiting = childHere("lmdb-exit.ts", [dir]);
+    expect(await exiting.line()).toBe("ENGINE_TIMEOUT");
+    expect(await exiting.ended).toBe(null);
+    process.kill(holder.pid, "SIGCONT");
+    expect((await engineHere().create(keyFor(1), body, hour, false)).outcome).toBe("committed");
   });
 
   test("and is killed there: the lock is free at once, and its batch never happened", async () => {

@@ -37,6 +37,8 @@ export class Environment {
     await prepareDirectory(dir);
     const options = {
       path: dir,
+      // What its own open() sets: without it close() would leave the environment open.
+      isRoot: true,
       // lmdb-js takes a name with a dot for a file.
       noSubdir: false,
       mapSize: MAP_BYTES,

@@ -87,7 +87,9 @@ export class Writer {
   }
 
   async #writeAll(): Promise<void> {
+    process.once("exit", leaveAtOnce);
     while (this.#queue.size > 0) await this.#writeBatch();
+    process.removeListener("exit", leaveAtOnce);
     this.#underWay = undefined;
   }
 
@@ -141,6 +143,14 @@ export class Writer {
       }
     }
   }
+}
+
+/**
+ * `process.exit()` waits for LMDB's thread, which waits for its turn on the event loop, which is over: this process would hang for
+ * ever, and hold the machine-wide writer lock if it has it. Killed, it lets go of the lock, and the batch never happened.
+ */
+function leaveAtOnce(): void {
+  process.kill(process.pid, "SIGKILL");
 }
 
 function promiseOf<T>() {
