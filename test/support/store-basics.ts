@@ -74,6 +74,15 @@ export function storeBasics(make: () => Promise<{ store: StoreUnderTest; close()
     await until("it expires", async () => (await store.get("a")) === undefined, 900);
   });
 
+  test("expires alone, as scripts write it, a Date or its text, is the session's end", async () => {
+    const expires = new Date(Date.now() + 400);
+    await store.set("a", { cookie: { expires }, name: "x" });
+    await store.set("b", { cookie: { expires: expires.toISOString() }, name: "y" });
+    expect([(await store.get("a"))?.["name"], (await store.get("b"))?.["name"]]).toEqual(["x", "y"]);
+    for (const sid of ["a", "b"]) await until("it expires", async () => (await store.get(sid)) === undefined, 1000);
+    expect(Date.now()).toBeGreaterThanOrEqual(expires.getTime() - 5);
+  });
+
   test("expires in the past: never served", async () => {
     const past = new Date(Date.now() - 1000);
     await store.set("a", { cookie: { expires: past } });
