@@ -85,6 +85,22 @@ for (const kind of MEDIA) {
       expect(a.dropped).toEqual([{ ended: true }, { ended: true }]);
     });
 
+    test("a long-lived handler's session (store.load, as Socket.IO handlers do) merges, and can't outlive the end", async () => {
+      const { store } = newStore();
+      await set(store, "a", data({ n: 0 }));
+      const held = await new Promise<object>((resolve, reject) => {
+        store.load("a", (error, found) => (found === undefined ? reject(error) : resolve(found)));
+      });
+      await set(store, "a", { ...(await visit(store, "a")), theirs: 1 });
+      Reflect.set(held, "mine", 1);
+      await set(store, "a", held);
+      expect(await store.get("a")).toMatchObject({ n: 0, theirs: 1, mine: 1 });
+      await store.destroy("a");
+      Reflect.set(held, "mine", 2);
+      await set(store, "a", held);
+      expect(await store.get("a")).toBeUndefined();
+    });
+
     test("LIMIT: an object that the store didn't give out (a copy, a script's) replaces the whole record, without merging", async () => {
       const { store } = newStore();
       await set(store, "a", data({ n: 0, theirs: 0 }));
