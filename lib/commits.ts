@@ -26,6 +26,7 @@ export interface Wish {
 
 interface Job extends Wish {
   readonly loaded: Loaded | undefined;
+  readonly askedAt: number;
   readonly resolve: (outcome: CommitOutcome) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -47,7 +48,8 @@ export class Commits {
 
   commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
-      const job: Job = { mayCreate: wish.mayCreate, apply: (current) => wish.apply(current), loaded, resolve, reject };
+      const askedAt = this.#clock.monotonic();
+      const job: Job = { mayCreate: wish.mayCreate, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
       const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         lane.push(job);
@@ -88,9 +90,9 @@ export class Commits {
 
   /** Settles every job of one batch; what it throws is the outcome of those that are left. Returns what is stored now. */
   async #settle(key: Key, start: Loaded | undefined, jobs: Job[]): Promise<Loaded | undefined> {
-    const startedAt = this.#clock.monotonic();
     let current = start;
     for (;;) {
+      this.#giveUp(jobs);
       const record = this.#fold(current, jobs);
       if (jobs.length === 0 || record === undefined) return current;
       if (record === current?.record) return this.#resolve(jobs, current);
@@ -111,20 +113,32 @@ export class Commits {
       } else {
         current = this.#read(key, result.current);
       }
-      if (this.#clock.monotonic() - startedAt >= this.#limits.deadlineMs) {
-        throw new AnynodeError(
-          "CONTENDED",
-          `Other nodes kept committing to the same session for ${this.#limits.deadlineMs} ms (deadlineMs); nothing was stored.`,
-        );
-      }
     }
+  }
+
+  /** Those whose deadline is over have waited long enough: nothing of theirs is under way. */
+  #giveUp(jobs: Job[]): void {
+    const { deadlineMs } = this.#limits;
+    const now = this.#clock.monotonic();
+    remove(jobs, (job) => {
+      if (now - job.askedAt < deadlineMs) return false;
+      job.reject(
+        new AnynodeError(
+          "CONTENDED",
+          `Others kept committing to the same session for ${deadlineMs} ms (deadlineMs); nothing was stored.`,
+        ),
+      );
+      return true;
+    });
   }
 
   /** All jobs, one after the other, on what is there now. Those that can't are settled and leave. */
   #fold(current: Loaded | undefined, jobs: Job[]): SessionRecord | undefined {
     let record = current?.record;
     remove(jobs, (job) => {
-      if (record === undefined && !job.mayCreate) {
+      // A session that began later under the same id (`genid`) is another one.
+      const another = job.loaded !== undefined && record?.header.createdAt !== job.loaded.record.header.createdAt;
+      if (!job.mayCreate && (record === undefined || another)) {
         job.resolve({ outcome: "gone", ended: false });
         return true;
       }

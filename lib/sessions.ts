@@ -2,18 +2,20 @@
  * Sessions: open, load, save, end. Everything that a front end asks for, told in order: the read path, then the write path.
  * Data flows one way: front end → here → engine. All policy is here and in session/; an engine only compares, swaps and keeps time.
  */
+import { KeyCache } from "./cache/key-cache.js";
+import { NearCache } from "./cache/near-cache.js";
 import { Touches } from "./cache/touches.js";
 import { EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
-import type { Engine, Found, Listed } from "./engines/engine.js";
+import type { Engine, Found, Listed, MaybePromise } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
-import type { Key, Sid } from "./names.js";
+import type { Key, Sid, Version } from "./names.js";
 import type { Settings } from "./options.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { decode, encode } from "./session/codec.js";
-import { isSid, keyOf, sharesTag } from "./session/id.js";
+import { isSid, sharesTag } from "./session/id.js";
 import { merge } from "./session/merge.js";
 import { deadlinesOf, type Header, idleAtOf, type Loaded, sameHeader, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
@@ -41,6 +43,8 @@ export class Sessions {
   readonly #engineClock: EngineClock;
   readonly #events = new Events();
   readonly #commits: Commits;
+  readonly #keys: KeyCache;
+  readonly #near = new NearCache();
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -57,6 +61,7 @@ export class Sessions {
     this.#owned = owned;
     this.#settings = settings;
     this.#engineClock = new EngineClock(clock);
+    this.#keys = new KeyCache(engine.namespace);
     this.#commits = new Commits(engine, clock, this.#engineClock, settings);
     this.registry = new Registry(engine, clock, this.#engineClock, this.#events, { name, address, version: VERSION });
     // A node announces itself even before its first request. Whoever wants to know how that went asks ready().
@@ -89,15 +94,20 @@ export class Sessions {
   async load(sid: string): Promise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
     if (this.#state !== "open") await this.ready();
-    const key = keyOf(sid, this.#engine.namespace);
-    const result = await this.#read(key);
-    return result?.outcome === "found" ? this.#readable(key, result) : undefined;
+    const key = this.#keys.keyOf(sid);
+    const known = this.#engine.local === true ? this.#near.get(key) : undefined;
+    const result = await this.#read(key, known?.version);
+    if (result === undefined || result.outcome === "gone") return undefined;
+    if (result.outcome === "same") return known && this.#unexpired({ key, ...result, record: known.record });
+    const loaded = this.#readable(key, result);
+    if (loaded !== undefined) this.#keep(loaded);
+    return loaded;
   }
 
   /** A value whose very layout the engine doesn't know is like a record of a newer format: no session here, not an error for ever. */
-  async #read(key: Key) {
+  async #read(key: Key, known: Version | undefined) {
     try {
-      return await this.#engine.read(key);
+      return await this.#engine.read(key, known);
     } catch (error) {
       if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
       this.#reportUnreadable(key, "unknown");
@@ -126,10 +136,17 @@ export class Sessions {
       this.#reportUnreadable(`${key}${version}`, decoded.outcome);
       return undefined;
     }
-    const { record } = decoded;
-    const { absoluteAt } = record.header;
-    if (absoluteAt > 0 && this.#engineClock.latest() >= absoluteAt) return undefined;
-    return { key, version, idleAt, record };
+    return this.#unexpired({ key, version, idleAt, record: decoded.record });
+  }
+
+  #unexpired(loaded: Loaded): Loaded | undefined {
+    const { absoluteAt } = loaded.record.header;
+    return absoluteAt > 0 && this.#engineClock.latest() >= absoluteAt ? undefined : loaded;
+  }
+
+  /** A decoded record, for the next load that finds its version unchanged. */
+  #keep({ key, version, record }: Loaded): void {
+    if (this.#engine.local === true) this.#near.put(key, version, record);
   }
 
   // ── The write path ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,10 +155,14 @@ export class Sessions {
    * Stores what a request changed: merged, attribute by attribute, with whatever others stored meanwhile. Nothing changed = a touch.
    * `gone`: the session ended or expired; nothing was stored and nothing comes back. Rejects with CONFLICT under `conflict: "reject"`.
    */
-  async save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): Promise<CommitOutcome> {
-    if (this.#state === "closed") throw closed();
+  save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): MaybePromise<CommitOutcome> {
     const { header } = loaded.record;
-    if (changes.size === 0 && sameHeader(header, this.#patched(header, patch))) return this.touch(loaded);
+    const same = changes.size === 0 && sameHeader(header, this.#patched(header, patch));
+    return same ? this.touch(loaded) : this.#save(loaded, changes, patch);
+  }
+
+  async #save(loaded: Loaded, changes: Changes, patch: HeaderPatch): Promise<CommitOutcome> {
+    if (this.#state === "closed") throw closed();
     let conflicts: readonly string[] = [];
     const outcome = await this.#commits.commit(loaded.key, loaded, {
       mayCreate: false,
@@ -194,14 +215,14 @@ export class Sessions {
       : { outcome: "gone" };
   }
 
-  /** Extends the idle deadline. Coalesced: written only once it lags by a tenth of the idle timeout, 60 s at the most. */
-  touch(loaded: Loaded): Promise<CommitOutcome> {
+  /** Extends the idle deadline. Coalesced: written only once it lags by a tenth of the idle timeout, 60 s at the most; until then done at once. */
+  touch(loaded: Loaded): MaybePromise<CommitOutcome> {
     if (this.#state === "closed") return Promise.reject(closed());
     const { header } = loaded.record;
     const now = this.#engineClock.latest();
     if (!touchIsDue(header, loaded.idleAt, now)) {
       this.#touches.remember(loaded, idleAtOf(header, now));
-      return Promise.resolve({ outcome: "committed", loaded });
+      return { outcome: "committed", loaded };
     }
     const which = `${loaded.key}${loaded.version}`;
     const underWay = this.#touching.get(which);
@@ -230,7 +251,7 @@ export class Sessions {
   async end(sid: string): Promise<EndResult> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
-    this.#touches.forget(key);
+    this.#forget(key);
     const { outcome } = await this.#engine.end(key);
     return { ended: outcome === "ended" };
   }
@@ -238,7 +259,7 @@ export class Sessions {
   /** Ends a session that was listed. */
   async endListed(loaded: Loaded): Promise<EndResult> {
     if (this.#state === "closed") throw closed();
-    this.#touches.forget(loaded.key);
+    this.#forget(loaded.key);
     const { outcome } = await this.#engine.end(loaded.key);
     return { ended: outcome === "ended" };
   }
@@ -268,7 +289,7 @@ export class Sessions {
       const result = await this.#engine.regenerate(loaded.key, version, key, body, deadlinesOf(record.header), false);
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
       if (result.outcome === "committed") {
-        this.#touches.forget(loaded.key);
+        this.#forget(loaded.key);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
       // Somebody changed what is about to end anyway: it ends in that version.
@@ -282,6 +303,11 @@ export class Sessions {
     }
   }
 
+  #forget(key: Key): void {
+    this.#touches.forget(key);
+    this.#near.drop(key);
+  }
+
   #freshHeader(): Header {
     const createdAt = this.#engineClock.earliest();
     const { idleMs, absoluteMs } = this.#settings;
@@ -293,8 +319,9 @@ export class Sessions {
   }
 
   #settled(key: Key, outcome: CommitOutcome): CommitOutcome {
-    this.#touches.forget(key);
+    this.#forget(key);
     if (outcome.outcome === "gone") this.#events.emit("write-dropped", { ended: outcome.ended });
+    else this.#keep(outcome.loaded);
     return outcome;
   }
 
@@ -345,7 +372,7 @@ export class Sessions {
   #keyOf(sid: string): Key {
     if (this.#state === "closed") throw closed();
     if (!isSid(sid)) throw new AnynodeError("ID_MALFORMED", "A session id must be a well-formed string of 1–256 bytes.");
-    return keyOf(sid, this.#engine.namespace);
+    return this.#keys.keyOf(sid);
   }
 
   #reportUnreadable(which: string, why: "damaged" | "unknown"): void {

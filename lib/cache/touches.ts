@@ -42,8 +42,8 @@ export class Touches {
   }
 
   /**
-   * Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure, and after 5 s. Looks first: another node
-   * may have extended the session since, and a touch sets the deadline, be it to an earlier one.
+   * Writes what is remembered, as of when it happened. `now`: the engine's clock. Stops at the first failure, and after 5 s. What another
+   * node has extended further since stays: a touch never shortens.
    */
   async flush(engine: Engine, now: () => number): Promise<void> {
     const entries = [...this.#remembered];
@@ -52,11 +52,8 @@ export class Touches {
     for (let from = 0; from < entries.length && now() - startedAt < FLUSH_MS; from += FLUSH_AT_ONCE) {
       await Promise.all(
         entries.slice(from, from + FLUSH_AT_ONCE).map(async ([key, { version, idleAt, absoluteAt }]) => {
-          if (idleAt <= now()) return;
-          const there = await engine.read(key, version);
           const idleMs = idleAt - now();
-          if (there.outcome === "same" && there.idleAt < idleAt && idleMs > 0)
-            await engine.touch(key, version, { idleMs, absoluteAt });
+          if (idleMs > 0) await engine.touch(key, version, { idleMs, absoluteAt });
         }),
       );
     }

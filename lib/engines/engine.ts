@@ -5,7 +5,8 @@
  *
  * - A key holds a *record* (version, idle deadline, body), an *ended mark*, or nothing. The body is opaque bytes.
  * - Expected outcomes are values. A verb rejects only with an AnynodeError (ENGINE_TIMEOUT: unknown whether it happened;
- *   ENGINE_UNAVAILABLE, ENGINE_FULL: it didn't happen; CLOSED), and settles within the engine's deadline.
+ *   ENGINE_UNAVAILABLE, ENGINE_FULL: it didn't happen; RECORD_UNREADABLE: what lies there isn't of this engine's make; CLOSED), and
+ *   settles within the engine's deadline.
  * - All instants (`…At`) are milliseconds on **the engine's clock**, which all nodes share; `now` in a reply is that clock.
  * - A record whose idle deadline has come (`idleAt <= now`) is *missing*, on every verb, at once, swept or not.
  * - `version = max(current version + 1, now)`: it grows even across end, expiry and re-creation.
@@ -132,6 +133,8 @@ export interface Engine {
   readonly kind: string;
   /** Part of what session ids are hashed with, so that a key means nothing in another namespace. Sessions of one fleet share it. */
   readonly namespace: string;
+  /** `read` answers at once and costs no round trip: it pays to ask whether a known version is still current. Default false. */
+  readonly local?: boolean;
 
   /**
    * Connects; may be called often, at any time, and again after it failed. Rejects with what is wrong and the cure
@@ -148,13 +151,17 @@ export interface Engine {
    * `keep`: this node's copy of the new value shall count as a copy (engines with copies).
    */
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, keep: boolean): Promise<Committed | Conflict | Gone>;
-  /** Sets the idle deadline of the record of that version. Neither body nor version change. Works when the engine has no room. */
+  /**
+   * Extends the idle deadline of the record of that version; never shortens it, but for the absolute deadline. Neither body nor version
+   * change. Works when the engine has no room.
+   */
   touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone>;
   /** Puts an ended mark in place of whatever is there. May be repeated freely. Works when the engine has no room. */
   end(key: Key): Promise<Ended>;
   /**
    * One atomic step: if `from` has a record of version `expected`, ends it and stores `body` under `to`.
    * `from` and `to` have the same tag. Otherwise nothing changes: `conflict` (another version), `gone` (`from` is missing or ended).
+   * If `to` is taken, which random ids never are: `conflict` or `gone`, as `create` would answer.
    */
   regenerate(
     from: Key,
@@ -170,8 +177,8 @@ export interface Engine {
   /** Writes this node's row, draws a number and an epoch = max(last epoch of all, now) + 1. `lastEpoch`: of its own earlier join, else 0. */
   join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined>;
   /**
-   * Renews the row for {@link REGISTRY_LEASE_MS}, stores `about` if it changed, and removes rows whose lease is over: any node's beat does,
-   * there is no leader. If nobody had beaten for half a lease, or the clock went back, nobody is removed for one lease (`grace`).
+   * Renews the row for {@link REGISTRY_LEASE_MS}, stores `about` if it changed, and removes rows whose lease is over: any node's beat (and
+   * join) does, there is no leader. If nobody had beaten for half a lease, or the clock went back, nobody is removed for one lease (`grace`).
    */
   beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten>;
   /** Marks the row as left, if its epoch is `epoch`. Repeating does no harm. */
@@ -184,6 +191,9 @@ export interface Engine {
   /** Resolves when the subscription stands: what is published afterwards is delivered. An `onMessage` that throws is the caller's bug. */
   subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription>;
 
-  /** Gives up what this engine opened, within its deadline. Verbs afterwards reject with CLOSED; closing again does nothing. */
+  /**
+   * Gives up what this engine opened, within its deadline. Verbs afterwards reject with CLOSED, and no message is delivered any more;
+   * closing again does nothing.
+   */
   close(): Promise<void>;
 }

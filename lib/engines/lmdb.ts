@@ -81,6 +81,7 @@ interface Opened {
 class LmdbEngine implements Engine {
   readonly kind = "lmdb";
   readonly namespace = "lmdb";
+  readonly local = true;
   readonly #dir: string;
   readonly #limitBytes: number;
   readonly #deadlineMs: number;

@@ -54,11 +54,19 @@ export function memoryEngine(options: MemoryOptions = {}): Engine {
   return new MemoryEngine(options.clock ?? systemClock);
 }
 
+/** A copy of its own size: a small Buffer is a slice of a slab of 8 KB, which would stay for as long as the record. */
+function owned(body: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(body.length);
+  body.copy(copy);
+  return copy;
+}
+
 type Slots = Map<Key, register.StoredRecord | register.EndedMark>;
 
 class MemoryEngine implements Engine {
   readonly kind = "memory";
   readonly namespace = "memory";
+  readonly local = true;
   readonly #clock: Clock;
   readonly #slots: Slots = new Map();
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
@@ -84,12 +92,12 @@ class MemoryEngine implements Engine {
 
   async create(key: Key, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
     this.#checkOpen();
-    return this.#apply(key, register.create(this.#slots.get(key), this.#clock.now(), body, deadlines, this.#forgotten));
+    return this.#apply(key, register.create(this.#slots.get(key), this.#clock.now(), owned(body), deadlines, this.#forgotten));
   }
 
   async commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
     this.#checkOpen();
-    return this.#apply(key, register.commit(this.#slots.get(key), this.#clock.now(), expected, body, deadlines));
+    return this.#apply(key, register.commit(this.#slots.get(key), this.#clock.now(), expected, owned(body), deadlines));
   }
 
   async touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone> {
@@ -111,7 +119,7 @@ class MemoryEngine implements Engine {
   ): Promise<Committed | Conflict | Gone> {
     this.#checkOpen();
     const [old, fresh] = [this.#slots.get(from), this.#slots.get(to)];
-    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten);
+    const step = register.regenerate(old, fresh, this.#clock.now(), expected, owned(body), deadlines, this.#forgotten);
     if (step.mark) this.#slots.set(from, step.mark);
     return this.#apply(to, step);
   }

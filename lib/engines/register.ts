@@ -80,7 +80,9 @@ export function touch(slot: Slot, now: number, expected: Version, deadlines: Dea
   const record = live(slot, now);
   if (record === undefined) return { answer: gone(slot, now) };
   if (record.version !== expected) return { answer: { outcome: "moved" } };
-  const idleAt = idleDeadline(now, deadlines);
+  const { absoluteAt } = deadlines;
+  const extended = Math.max(record.idleAt, now + deadlines.idleMs);
+  const idleAt = absoluteAt > 0 ? Math.min(extended, absoluteAt) : extended;
   return { answer: { outcome: "touched", idleAt, now }, store: { ...record, idleAt } };
 }
 

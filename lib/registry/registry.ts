@@ -43,6 +43,8 @@ export class Registry {
   #revision = -1;
   #others = new Map<string, Node>();
   #downSince: number | undefined;
+  /** The reply of an earlier join didn't come: it may have written our row. */
+  #unanswered = false;
   #cancelBeat: () => void = () => {};
   #beating: Promise<void> | undefined;
 
@@ -117,6 +119,8 @@ export class Registry {
   async #join(): Promise<void> {
     for (;;) {
       const sentAt = this.#clock.monotonic();
+      const unanswered = this.#unanswered;
+      this.#unanswered = true;
       const joined = await this.#engine.join(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
       if (joined.outcome === "full") {
         throw new AnynodeError(
@@ -125,16 +129,28 @@ export class Registry {
         );
       }
       if (joined.outcome === "taken") {
-        this.#nodeId = freshNodeId();
-        this.#epoch = 0;
+        const own = unanswered ? await this.#ownRow() : undefined;
+        this.#unanswered = false;
+        this.#epoch = own?.epoch ?? 0;
+        if (own === undefined) this.#nodeId = freshNodeId();
         continue;
       }
+      this.#unanswered = false;
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), joined.now);
       this.#number = joined.number;
       this.#epoch = joined.epoch;
       if (this.#state !== "left") this.#state = "joined";
       return;
     }
+  }
+
+  /** The row under our id, if it is we who wrote it. Without it each lost reply would cost a number for a lease. */
+  async #ownRow(): Promise<Row | undefined> {
+    const { rows } = await this.#engine.nodes();
+    const row = rows.find(({ nodeId }) => nodeId === this.#nodeId);
+    if (row === undefined) return undefined;
+    const { name, startedAt } = nodeOf(row);
+    return name === this.#about.name && startedAt === this.#about.startedAt ? row : undefined;
   }
 
   #later(): void {

@@ -60,10 +60,15 @@ export function textOf(name: string, value: unknown): string | undefined {
 
 /** A plain object with every attribute parsed, for hosts that walk all properties anyway. Nobody else holds it. */
 export function objectOf(texts: AttributeTexts): Record<string, unknown> {
-  const object: Record<string, unknown> = {};
-  for (const [name, text] of texts) object[name] = JSON.parse(text);
-  return object;
+  let whole = wholes.get(texts);
+  if (whole === undefined) {
+    whole = `{${Array.from(texts, ([name, text]) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
+    wholes.set(texts, whole);
+  }
+  return JSON.parse(whole);
 }
+/** One text of all attributes parses faster than many; for records that requests share it is made once. */
+const wholes = new WeakMap<AttributeTexts, string>();
 
 /**
  * The attributes as an object of own, enumerable accessors, each of which becomes a data property when it is first touched. It spreads,

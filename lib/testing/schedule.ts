@@ -103,8 +103,9 @@ class Schedule {
       if (slot.version !== version) return [{ ...reply }, { outcome: "moved" }];
       if (reply.outcome !== "touched") return [reply.outcome, "touched"];
       this.#checkClock(reply.now);
-      this.#slots.set(key, { ...slot, until: until(reply.now) });
-      return [reply.idleAt, until(reply.now)];
+      const extended = Math.min(Math.max(slot.until, reply.now + idleMs), absoluteAt || Number.POSITIVE_INFINITY);
+      this.#slots.set(key, { ...slot, until: extended });
+      return [reply.idleAt, extended];
     }
 
     const reply =

@@ -1,17 +1,26 @@
-/** Completion callbacks of a host: each runs exactly once, outside our try, so that what it throws is its own affair. */
+/**
+ * Completion callbacks of a host: each runs exactly once, outside our try, so that what it throws is its own affair. In a microtask, not
+ * by nextTick: that would come after the response was uncorked, and express-session's response would go out in two packets.
+ */
+import type { MaybePromise } from "../engines/engine.js";
 
 /** Answers by callback if there is one, else by promise. A promise that nobody awaits never becomes an unhandled rejection. */
 export function answer<T>(
-  work: Promise<T>,
+  work: MaybePromise<T>,
   callback: ((error: unknown, value?: NoInfer<T>) => void) | null | undefined,
 ): Promise<T> {
+  if (!(work instanceof Promise)) {
+    // What is done already is told at once: express-session then sends its response in one piece.
+    callback?.(null, work);
+    return Promise.resolve(work);
+  }
   if (callback === undefined || callback === null) {
     work.catch(() => {});
     return work;
   }
   work.then(
-    (value) => process.nextTick(() => callback(null, value)),
-    (error: unknown) => process.nextTick(() => callback(error)),
+    (value) => queueMicrotask(() => callback(null, value)),
+    (error: unknown) => queueMicrotask(() => callback(error)),
   );
   return work;
 }

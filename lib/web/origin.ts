@@ -2,7 +2,9 @@
  * Where a host's session object comes from: the record that was loaded, and what the object showed of it. So a save stores what the
  * request changed, not the whole object, and one object's saves happen one after the other: never a conflict with itself.
  */
-import { type AttributeTexts, changesBetween } from "../session/attributes.js";
+import type { CommitOutcome } from "../commits.js";
+import type { MaybePromise } from "../engines/engine.js";
+import { type AttributeTexts, type Changes, changesBetween } from "../session/attributes.js";
 import type { Header, Loaded } from "../session/record.js";
 import type { HeaderPatch, Sessions } from "../sessions.js";
 
@@ -15,6 +17,8 @@ export class Origin {
   /** Likewise the cookie settings, as the header's text. */
   #cookie: string;
   #tail: Promise<unknown> = Promise.resolve();
+  /** How many saves and touches are under way or wait for their turn. */
+  #turns = 0;
 
   /** Without `loaded`: an object that was never stored; its first save replaces whatever the id holds. */
   constructor(sessions: Sessions, sid: string, loaded?: Loaded, shown: AttributeTexts = new Map()) {
@@ -52,15 +56,24 @@ export class Origin {
     });
   }
 
-  touch(patch: HeaderPatch): Promise<void> {
-    return this.#inTurn(async () => {
-      const loaded = this.#loaded ?? (await this.#sessions.load(this.sid));
-      if (loaded === undefined) return;
-      const outcome = await this.#sessions.save(loaded, new Map(), this.#news(patch));
-      // An object of other make doesn't show what was loaded here: its save goes on replacing the whole.
-      if (this.#loaded !== undefined && outcome.outcome === "committed") this.#loaded = outcome.loaded;
-      this.#cookie = patch.cookie ?? this.#cookie;
-    });
+  /** Done at once, without a promise, where there is nothing to store: a host can then answer in one piece. */
+  touch(patch: HeaderPatch): MaybePromise<void> {
+    if (this.#turns > 0 || this.#loaded === undefined) return this.#inTurn(() => this.#touch(patch));
+    const outcome = this.#sessions.save(this.#loaded, NOTHING, this.#news(patch));
+    if (outcome instanceof Promise) return this.#inTurn(async () => this.#settled(await outcome, patch));
+    this.#settled(outcome, patch);
+  }
+
+  async #touch(patch: HeaderPatch): Promise<void> {
+    const loaded = this.#loaded ?? (await this.#sessions.load(this.sid));
+    if (loaded === undefined) return;
+    this.#settled(await this.#sessions.save(loaded, NOTHING, this.#news(patch)), patch);
+  }
+
+  #settled(outcome: CommitOutcome, patch: HeaderPatch): void {
+    // An object of other make doesn't show what was loaded for its touch: its save goes on replacing the whole.
+    if (this.#loaded !== undefined && outcome.outcome === "committed") this.#loaded = outcome.loaded;
+    this.#cookie = patch.cookie ?? this.#cookie;
   }
 
   /** What the request itself changed: settings that it left alone must not undo another request's. */
@@ -70,8 +83,13 @@ export class Origin {
   }
 
   #inTurn(task: () => Promise<void>): Promise<void> {
-    const turn = this.#tail.then(task);
+    this.#turns += 1;
+    const turn = this.#tail.then(task).finally(() => {
+      this.#turns -= 1;
+    });
     this.#tail = turn.catch(() => {});
     return turn;
   }
 }
+
+const NOTHING: Changes = new Map();

@@ -185,13 +185,13 @@ describe("G3: the end is final", () => {
           const next = makeSid(sid);
           const writes: (() => Promise<{ outcome: string }>)[] = [
             () => saveOf(node, loaded, { a: String(next) }),
-            () => node.save(loaded, new Map(), { cookie: next }),
+            async () => node.save(loaded, new Map(), { cookie: next }),
             () => node.update(sid, (attributes) => Object.assign(attributes, { n: String(next) })),
             () => node.regenerate(sid, loaded, next, textsOf({ stolen: 1 })),
           ];
           // Before the end a regenerate would rightly live on under another id.
           const write = writes[pick(late ? 5 : 3)];
-          const outcome = await unlessLost<{ outcome: string }>(write?.() ?? node.touch(loaded));
+          const outcome = await unlessLost<{ outcome: string }>(write?.() ?? Promise.resolve(node.touch(loaded)));
           if (late && write !== undefined && outcome !== undefined) expect(outcome.outcome).toBe("gone");
           expect(await witness.load(next)).toBeUndefined();
         }

@@ -36,7 +36,7 @@ export function parsed(texts: AttributeTexts): Record<string, unknown> {
 }
 
 /** What a request does that loaded a session: it sets some attributes (undefined removes one) and saves. */
-export function saveOf(node: Sessions, loaded: Loaded, set: Record<string, unknown>) {
+export async function saveOf(node: Sessions, loaded: Loaded, set: Record<string, unknown>) {
   const mine = textsOf({ ...parsed(loaded.record.attributes), ...set });
   return node.save(loaded, changesBetween(loaded.record.attributes, mine));
 }

@@ -27,7 +27,8 @@ function setting(name: string, value: unknown, mayCreate = false): Wish {
   };
 }
 
-async function stage(attributes: Record<string, unknown> | undefined = {}) {
+async function stage(attributes: Record<string, unknown> | undefined = {}, idleMs = 60_000) {
+  const deadlines = { idleMs, absoluteAt: 0 };
   const clock = manualClock();
   const memory = memoryEngine({ clock });
   const double = engineDouble(memory);
@@ -227,7 +228,7 @@ describe("a session that is gone", () => {
     expect(await values()).toEqual({ whole: 1 });
   });
   test("expired under a batch: who may create stores, who may not is told", async () => {
-    const { commits, key, load, clock, values, held } = await stage({ old: 1 });
+    const { commits, key, load, clock, values, held } = await stage({ old: 1 }, 500);
     const loaded = await load();
     const gate = held();
     const jobs = [
@@ -235,7 +236,7 @@ describe("a session that is gone", () => {
       commits.commit(key, loaded, setting("b", 1)),
       commits.commit(key, undefined, { mayCreate: true, apply: () => ({ header, attributes: new Map([["whole", "1"]]) }) }),
     ];
-    await clock.advance(60_000);
+    await clock.advance(500);
     gate.open();
     expect((await Promise.all(jobs)).map(({ outcome }) => outcome)).toEqual(["gone", "gone", "committed"]);
     expect(await values()).toEqual({ whole: 1 });

@@ -114,8 +114,8 @@ describe("after close()", () => {
     await expectClosed(node, () => node.ready());
     await expectClosed(node, () => node.load(sid));
     await expectClosed(node, () => saveOf(node, loaded, { a: 2 }));
-    await expectClosed(node, () => node.save(loaded, new Map()));
-    await expectClosed(node, () => node.touch(loaded));
+    await expectClosed(node, async () => node.save(loaded, new Map()));
+    await expectClosed(node, async () => node.touch(loaded));
     await expectClosed(node, () => node.replace(sid, new Map()));
     await expectClosed(node, () => node.update(sid, () => 1));
     await expectClosed(node, () => node.end(sid));

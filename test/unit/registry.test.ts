@@ -257,3 +257,20 @@ test("a row of another version of this library, or of somebody's hand, is read w
   }
   expect(told).toHaveLength(5);
 });
+
+test("a join whose reply was lost costs no second number: the row is found to be ours", async () => {
+  const { memory, node } = stage();
+  const double = engineDouble(memory);
+  const { registry } = node("a", double.engine);
+  const lost = new AnynodeError("ENGINE_TIMEOUT", "lost");
+  double.use({
+    join: async (...args) => {
+      await memory.join(...args);
+      throw lost;
+    },
+  });
+  await expect(registry.join()).rejects.toBe(lost);
+  double.use({});
+  await registry.join();
+  expect(await registry.nodes()).toMatchObject([{ nodeId: registry.nodeId, number: 0, name: "a" }]);
+});

@@ -54,6 +54,8 @@ export class Channel {
   }
 
   close(): void {
+    // What is on its way still comes in: ioredis closes its half of the connection only.
+    for (const { listeners } of this.#topics.values()) listeners.clear();
     this.#topics.clear();
     this.#link.close();
   }

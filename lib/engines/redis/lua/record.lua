@@ -9,7 +9,7 @@ local NO_COPIES = string.rep('\0', 22)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- What is there: 'missing', 'record', 'ended' or 'foreign' (none of our layout); its version (0: none) and its bytes of copies.
+-- What is there: 'missing', 'record', 'ended' or 'foreign' (none of our layout); its version (0: none), its bytes of copies, its idleAt.
 local function look(key)
   local header = redis.call('GETRANGE', key, 0, 34)
   if header == '' then return 'missing', 0, NO_COPIES end
@@ -18,7 +18,7 @@ local function look(key)
   local version, idle_at = struct.unpack('>I6I6', header, 2)
   local copies = string.sub(header, 14)
   if idle_at <= now then return 'missing', version, copies end
-  return kind == 'R' and 'record' or 'ended', version, copies
+  return kind == 'R' and 'record' or 'ended', version, copies, idle_at
 end
 
 local function idle_deadline(idle_ms, absolute_at)
