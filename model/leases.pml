@@ -12,7 +12,7 @@
 #ifndef NODES
 #define NODES 2
 #endif
-#ifndef CACHES /* bit masks: which nodes keep copies, commit, end, leave */
+#ifndef CACHES /* bit masks: the nodes that keep copies, commit, end, leave */
 #define CACHES 3
 #endif
 #ifndef COMMITS
@@ -42,7 +42,7 @@
 #ifndef LINKS /* a subscription may break and be remade */
 #define LINKS 0
 #endif
-#ifndef LATE /* a command that was given up may still run */
+#ifndef LATE /* nodes whose command may still run after it was given up */
 #define LATE 0
 #endif
 #ifndef ROOM /* messages under way on one subscription */
@@ -146,7 +146,12 @@ byte completed = 1;     /* the newest version whose writer has stopped waiting: 
 
 /* ---- engines/redis/lua/…: each script is one atomic step ---- */
 
-inline noBeat(m) { node[m].beat = NONE; node[m].age = 0; node[m].stale = false }
+/* Drop counts matter by their differences only, and between echoes of a run: they restart where nothing compares them. */
+inline noBeat(m) {
+  node[m].beat = NONE; node[m].age = 0; node[m].stale = false;
+  drops[m] = (node[m].trust > 0 -> drops[m] - node[m].expected : 0);
+  node[m].expected = 0
+}
 
 /* Single messages get lost; what is published to a link that is cut always does. */
 inline publish(n, kind, a, b) {
@@ -166,7 +171,9 @@ inline announce(w, everybody) {
   do
   :: n < NODES && HAS(targets, n) ->
     if
-    :: n != w || RULE(DROP_TO_WRITER) -> drops[n]++; publish(n, DROP, version, w)
+    :: n != w || RULE(DROP_TO_WRITER) ->
+      drops[n] = (node[n].trust > 0 || node[n].beat == PUBLISHED -> drops[n] + 1 : 0);
+      publish(n, DROP, version, w)
     :: else
     fi;
     if
@@ -221,7 +228,8 @@ inline endScript(w) {
 
 inline forget() { outcome = REFUSED; holder = false; left = 0 }
 
-inline read() { node[me].filled = (ended || missing -> GONE : version) }
+#define newest() (ended || missing -> GONE : version)
+inline read() { node[me].filled = newest() }
 inline setBit() {
   if
   :: node[me].clean && !ended && !missing -> copies = copies | BIT(me)
@@ -284,6 +292,7 @@ proctype Scripts(byte me) {
 inline endRun(m) {
   node[m].trust = 0;
   node[m].expected = 0;
+  drops[m] = (node[m].beat == PUBLISHED -> drops[m] : 0);
   node[m].copy = 0;
   node[m].clean = false;
   node[m].keep = false;
@@ -298,7 +307,7 @@ inline heardEcho(count, step) {
     :: node[me].trust > 0 && count != node[me].expected && RULE(COUNT) -> endRun(me)
     :: node[me].trust > 0 && (count == node[me].expected || !RULE(COUNT)) ->
       node[me].trust = (RULE(ECHO_RENEWS) -> FROM_ECHO(me) : node[me].trust)
-    :: node[me].trust == 0 && (!node[me].stale || !RULE(FRESH_BEAT)) && FROM_ECHO(me) > 0 ->
+    :: node[me].trust == 0 && HAS(CACHES, me) && (!node[me].stale || !RULE(FRESH_BEAT)) && FROM_ECHO(me) > 0 ->
       node[me].trust = FROM_ECHO(me);
       node[me].expected = count
     :: else
@@ -321,8 +330,8 @@ inline heardDrop(dropped, writer) {
   :: else
   fi;
   if
-  :: writer != me -> node[writer].acked = dropped
-  :: else /* its own: nobody waits for the ack */
+  :: writer != me && node[writer].write != NONE -> node[writer].acked = dropped
+  :: else /* nobody waits for the ack */
   fi
 }
 
@@ -352,9 +361,10 @@ proctype Cache(byte me) {
   /* A read from the copy starts and is served in one step. */
   :: atomic { node[me].copy > 0 && node[me].copy < completed -> assert(false) }
 
-  /* A read that needs a fill, with a ticket if a run lives; one that joins a fill; the fill's reply. */
-  :: atomic { node[me].copy == 0 && node[me].fill == NONE ->
-      node[me].clean = (node[me].trust > 0 || !RULE(RUN_FOR_TICKET));
+  /* A read outside a run; one that opens a ticket and sends a fill; one that joins a fill; the fill's reply. */
+  :: atomic { node[me].copy == 0 && node[me].trust == 0 && newest() < completed -> assert(false) }
+  :: atomic { node[me].copy == 0 && node[me].fill == NONE && HAS(CACHES, me) && (node[me].trust > 0 || !RULE(RUN_FOR_TICKET)) ->
+      node[me].clean = true;
       node[me].floor = completed;
       node[me].fill = SENT }
   :: atomic { node[me].fill != NONE && (node[me].clean || !RULE(JOINING)) && node[me].floor < completed ->
@@ -382,7 +392,8 @@ proctype Cache(byte me) {
 
 inline noWrite() {
   node[me].write = NONE; node[me].verb = COMMIT; node[me].basis = 0; node[me].outcome = REFUSED; node[me].written = 0;
-  node[me].keep = false; node[me].holder = false; node[me].left = 0; node[me].jumped = false
+  node[me].keep = false; node[me].holder = false; node[me].left = 0; node[me].jumped = false;
+  node[me].acked = 0
 }
 
 /* Whatever came of it, the writer's own copy and its fills under way are older. */
@@ -407,7 +418,7 @@ proctype Writer(byte me) {
   :: atomic { HAS(COMMITS, me) && node[me].write == NONE && !ended && version < VERSIONS ->
       node[me].verb = COMMIT;
       node[me].basis = version; /* known from a read or a conflict; by the time the script runs it may be old */
-      node[me].keep = (node[me].trust > 0);
+      node[me].keep = (node[me].trust > 0 && HAS(CACHES, me));
       node[me].write = SENT }
   :: atomic { HAS(ENDS, me) && node[me].write == NONE && completed < GONE -> node[me].verb = END; node[me].write = SENT }
 
@@ -434,7 +445,7 @@ proctype Writer(byte me) {
   :: atomic { node[me].write != NONE ->
       dropOwn();
       if
-      :: LATE && node[me].write == SENT && !node[me].late ->
+      :: HAS(LATE, me) && node[me].write == SENT && !node[me].late ->
         node[me].late = true; node[me].lateVerb = node[me].verb; node[me].lateBasis = node[me].basis
       :: true
       fi;
@@ -512,7 +523,7 @@ init {
       subscribed[n] = true;
       run Scripts(n);
       if
-      :: HAS(CACHES, n) -> run Cache(n)
+      :: HAS(CACHES, n) || STEP > 0 -> run Cache(n) /* a writer's own beats measure the clock */
       :: else
       fi;
       if
