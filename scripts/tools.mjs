@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 
 /** Debian's package for each program. */
-const PACKAGES = { "redis-server": "redis-server", chromium: "chromium" };
+const PACKAGES = { "redis-server": "redis-server", chromium: "chromium", spin: "spin" };
 
 export function ensureTools() {
   const missing = Object.keys(PACKAGES).filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
