@@ -25,9 +25,9 @@ interface Configuration {
 /** Masks: 1 is the first node, 2 the second, 4 the third. */
 const CONFIGURATIONS: readonly Configuration[] = [
   {
-    name: "one node caches, another commits; links break",
-    bounds: { CACHES: 1, COMMITS: 2, LINKS: 1 },
-    full: { LEASE: 3 },
+    name: "one node caches, leaves and joins again, another commits; links break",
+    bounds: { CACHES: 1, COMMITS: 2, LINKS: 1, LEAVES: 1, ROOM: 2 },
+    full: { LEASE: 3, ROOM: 3 },
     needs: [
       "TICKET",
       "RUN_FOR_TICKET",
@@ -39,24 +39,26 @@ const CONFIGURATIONS: readonly Configuration[] = [
       "WAIT",
       "WAIT_FOR_SILENT",
       "NAMED_ACK",
+      "FRESH_BEAT",
+      "RUN_ENDS_FIRST",
     ],
   },
   {
     name: "two nodes commit, a third caches",
-    bounds: { NODES: 3, CACHES: 1, COMMITS: 6, LEASE: 1 },
-    full: { LEASE: 2 },
+    bounds: { NODES: 3, CACHES: 1, COMMITS: 6, LEASE: 1, ROOM: 2 },
+    full: { LEASE: 2, ROOM: 3 },
     needs: ["TOLD"],
   },
   {
     name: "two nodes commit, one of them caches and gives up commands that run later",
-    bounds: { CACHES: 1, COMMITS: 3, LATE: 1, LEASE: 1 },
-    full: { LEASE: 2 },
+    bounds: { CACHES: 1, COMMITS: 3, LATE: 1, LEASE: 1, ROOM: 2 },
+    full: { LEASE: 2, ROOM: 3 },
     needs: ["TOLD_FOR_WRITER", "BIT_FOR_WRITER", "TICKET_FOR_KEPT", "OWN_COPY", "OWN_TICKET"],
   },
   {
     name: "two nodes cache, and commit",
-    bounds: { CACHES: 3, COMMITS: 2, VERSIONS: 2, LEASE: 1 },
-    full: { COMMITS: 3 },
+    bounds: { CACHES: 3, COMMITS: 2, VERSIONS: 2, LEASE: 1, ROOM: 2 },
+    full: { COMMITS: 3, ROOM: 3 },
     needs: [],
   },
   {
@@ -66,26 +68,15 @@ const CONFIGURATIONS: readonly Configuration[] = [
     needs: ["WAIT_AT_MARK", "DROP_TO_WRITER"],
   },
   {
-    name: "a node ends what the engine may have evicted",
-    bounds: { CACHES: 1, COMMITS: 0, ENDS: 2, EVICTION: 1, VERSIONS: 1 },
-    needs: ["DROP_WHEN_MISSING"],
-  },
-  {
-    name: "a node ends what another one commits to",
-    bounds: { CACHES: 1, COMMITS: 1, ENDS: 2, LATE: 1, VERSIONS: 2, LEASE: 1 },
+    name: "a node ends what another one commits to, and what the engine may have evicted",
+    bounds: { CACHES: 1, COMMITS: 1, ENDS: 2, LATE: 1, EVICTION: 1, VERSIONS: 2, LEASE: 1 },
     full: { LEASE: 2 },
-    needs: ["MARK"],
-  },
-  {
-    name: "a node leaves and joins again",
-    bounds: { CACHES: 1, COMMITS: 2, LEAVES: 1 },
-    full: { LEASE: 3 },
-    needs: ["FRESH_BEAT", "RUN_ENDS_FIRST"],
+    needs: ["MARK", "DROP_WHEN_MISSING"],
   },
   {
     name: "the engine's clock jumps",
-    bounds: { CACHES: 1, COMMITS: 2, VERSIONS: 2, STEP: 2, UNNOTICED: 1, LEASE: 1 },
-    full: { VERSIONS: 3 },
+    bounds: { CACHES: 1, COMMITS: 2, VERSIONS: 2, STEP: 2, UNNOTICED: 1, LEASE: 1, ROOM: 1 },
+    full: { ROOM: 3 },
     needs: ["DOUBT", "MARGIN"],
   },
 ];
