@@ -98,7 +98,8 @@ export class Sessions {
     const known = this.#engine.local === true ? this.#near.get(key) : undefined;
     const result = await this.#read(key, known?.version);
     if (result === undefined || result.outcome === "gone") return undefined;
-    if (result.outcome === "same") return known && this.#unexpired({ key, ...result, record: known.record });
+    if (result.outcome === "same")
+      return known && this.#unexpired({ key, version: result.version, idleAt: result.idleAt, record: known.record });
     const loaded = this.#readable(key, result);
     if (loaded !== undefined) this.#keep(loaded);
     return loaded;

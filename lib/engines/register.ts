@@ -83,7 +83,10 @@ export function touch(slot: Slot, now: number, expected: Version, deadlines: Dea
   const { absoluteAt } = deadlines;
   const extended = Math.max(record.idleAt, now + deadlines.idleMs);
   const idleAt = absoluteAt > 0 ? Math.min(extended, absoluteAt) : extended;
-  return { answer: { outcome: "touched", idleAt, now }, store: { ...record, idleAt } };
+  return {
+    answer: { outcome: "touched", idleAt, now },
+    store: { state: "record", version: record.version, idleAt, body: record.body },
+  };
 }
 
 export function end(slot: Slot, now: number): Step<Ended> & { readonly store: EndedMark } {

@@ -83,11 +83,12 @@ export class Origin {
   }
 
   #inTurn(task: () => Promise<void>): Promise<void> {
+    const turn = this.#turns === 0 ? task() : this.#tail.then(task);
     this.#turns += 1;
-    const turn = this.#tail.then(task).finally(() => {
+    const over = () => {
       this.#turns -= 1;
-    });
-    this.#tail = turn.catch(() => {});
+    };
+    this.#tail = turn.then(over, over);
     return turn;
   }
 }
