@@ -19,7 +19,7 @@ function step(name, command, args) {
 }
 
 step("types (tsc)", "npx", ["tsc", "-p", "tsconfig.json"]);
-step("format, lint, imports one way (biome)", "npx", ["biome", "ci", "--error-on-warnings", "."]);
+step("format, lint, imports one way (biome)", "npx", ["biome", "ci", "--colors=off", "--error-on-warnings", "."]);
 step("no dead code, no stray dependency (knip)", "npx", ["knip"]);
 step("build", process.execPath, ["scripts/build.mjs"]);
 const [{ filename }] = JSON.parse(
