@@ -17,7 +17,7 @@ import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./sess
 import { decode, encode } from "./session/codec.js";
 import { isSid, sharesTag } from "./session/id.js";
 import { merge } from "./session/merge.js";
-import { deadlinesOf, type Header, idleAtOf, type Loaded, sameHeader, touchIsDue } from "./session/record.js";
+import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
 
 /** What a front end may say of a session besides its attributes; what it leaves out stays. */
@@ -85,6 +85,11 @@ export class Sessions {
     return this;
   }
 
+  /** Whether the engine answers reads at once (memory, LMDB), or by a round trip. */
+  get local(): boolean {
+    return this.#engine.local === true;
+  }
+
   // ── The read path ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -95,7 +100,7 @@ export class Sessions {
     if (!isSid(sid)) return undefined;
     if (this.#state !== "open") await this.ready();
     const key = this.#keys.keyOf(sid);
-    const known = this.#engine.local === true ? this.#near.get(key) : undefined;
+    const known = this.local ? this.#near.get(key) : undefined;
     const result = await this.#read(key, known?.version);
     if (result === undefined || result.outcome === "gone") return undefined;
     if (result.outcome === "same")
@@ -147,7 +152,7 @@ export class Sessions {
 
   /** A decoded record, for the next load that finds its version unchanged. */
   #keep({ key, version, record }: Loaded): void {
-    if (this.#engine.local === true) this.#near.put(key, version, record);
+    if (this.local) this.#near.put(key, version, record);
   }
 
   // ── The write path ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +163,7 @@ export class Sessions {
    */
   save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): MaybePromise<CommitOutcome> {
     const { header } = loaded.record;
-    const same = changes.size === 0 && sameHeader(header, this.#patched(header, patch));
+    const same = changes.size === 0 && this.#patched(header, patch) === header;
     return same ? this.touch(loaded) : this.#save(loaded, changes, patch);
   }
 
@@ -315,8 +320,10 @@ export class Sessions {
     return { createdAt, absoluteAt: absoluteMs > 0 ? createdAt + absoluteMs : 0, idleMs, user: "", cookie: "" };
   }
 
+  /** The header itself if the patch changes nothing. */
   #patched(header: Header, { idleMs = header.idleMs, cookie = header.cookie }: HeaderPatch): Header {
-    return { ...header, idleMs: idleMs === "default" ? this.#settings.idleMs : idleMs, cookie };
+    const ms = idleMs === "default" ? this.#settings.idleMs : idleMs;
+    return ms === header.idleMs && cookie === header.cookie ? header : { ...header, idleMs: ms, cookie };
   }
 
   #settled(key: Key, outcome: CommitOutcome): CommitOutcome {

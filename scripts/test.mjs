@@ -7,7 +7,7 @@ import { ensureTools } from "./tools.mjs";
 const given = process.argv.slice(2);
 if (given.includes("--help")) {
   console.log(`npm test [-- <jest arguments>]        each bar at about a tenth (minutes)
-npm run test:full [-- <jest arguments>]   the whole figure (about an hour)
+npm run test:full [-- <jest arguments>]   the whole figure (about 25 minutes)
 Needs redis-server and chromium; on Debian, as root, installs them itself.`);
   process.exit(0);
 }

@@ -50,13 +50,3 @@ export function touchIsDue(header: Header, storedIdleAt: number, now: number): b
   const lagMs = idleAtOf(header, now) - storedIdleAt;
   return lagMs >= Math.min(header.idleMs / 10, 60_000);
 }
-
-export function sameHeader(a: Header, b: Header): boolean {
-  return (
-    a.idleMs === b.idleMs &&
-    a.absoluteAt === b.absoluteAt &&
-    a.createdAt === b.createdAt &&
-    a.user === b.user &&
-    a.cookie === b.cookie
-  );
-}

@@ -9,7 +9,7 @@ import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import type { Loaded } from "../session/record.js";
 import { Sessions } from "../sessions.js";
-import { answer } from "./callback.js";
+import { answer, answerInTurn } from "./callback.js";
 import { Origin } from "./origin.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
 
@@ -36,7 +36,7 @@ export class AnynodeStore extends session.Store {
 
   /** The session of an id, as plain data that belongs to the caller; undefined if there is none. */
   override get(sid: string, callback?: Callback<Data | undefined>): Promise<Data | undefined> {
-    return answer(this.#get(sid), callback);
+    return this.sessions.local ? answerInTurn(this.#get(sid), callback) : answer(this.#get(sid), callback);
   }
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */
@@ -118,7 +118,7 @@ export class AnynodeStore extends session.Store {
     const cookie = cookieOf(loaded.record.header);
     const expires =
       cookie.originalMaxAge === null ? null : new Date(Date.now() + this.sessions.remainingMs(loaded)).toISOString();
-    const data = { ...objectOf(shown(loaded.record.attributes)), cookie: { ...cookie, expires } };
+    const data = Object.assign(objectOf(shown(loaded.record.attributes)), { cookie: { ...cookie, expires } });
     if (!isData(data)) throw new AnynodeError("RECORD_UNREADABLE", "A session without a cookie; this is a bug in anynode.");
     return data;
   }

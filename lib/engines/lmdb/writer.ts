@@ -87,9 +87,7 @@ export class Writer {
   }
 
   async #writeAll(): Promise<void> {
-    process.once("exit", leaveAtOnce);
     while (this.#queue.size > 0) await this.#writeBatch();
-    process.removeListener("exit", leaveAtOnce);
     this.#underWay = undefined;
   }
 
@@ -97,9 +95,15 @@ export class Writer {
     const begun: Work[] = [];
     const answers: (() => void)[] = [];
     this.#broken = undefined;
+    process.once("exit", leaveAtOnce);
     try {
-      await this.#environment.transaction(() => this.#runBatch(begun, answers));
+      await this.#environment.transaction(() => {
+        // From here on LMDB's thread needs nothing more of the event loop: an exit waits for the commit, and no longer.
+        process.removeListener("exit", leaveAtOnce);
+        this.#runBatch(begun, answers);
+      });
     } catch (error) {
+      process.removeListener("exit", leaveAtOnce);
       await this.#failBatch(begun, this.#broken ?? error);
       return;
     }
