@@ -47,6 +47,19 @@ export function within<T>(clock: Clock, ms: number, work: Promise<T>, onTimeout?
 
 /** An observation of the engine's clock is replaced by a looser one only after this time: clocks drift a millisecond in it at the most. */
 const OBSERVATION_MS = 10_000;
+/** Observations that contradict each other by more than this mean that the engine's clock jumped. */
+const TOLERATED_MS = 250;
+/** Several small jumps add up: what is observed is compared with all that was observed in this time. */
+const COMPARED_MS = 2_500;
+const COMPARED_EVERY_MS = 250;
+
+interface Observation {
+  /** engine time − monotonic time, if the engine read its clock just as we sent (latest) or as we received (earliest). */
+  readonly latest: number;
+  readonly earliest: number;
+  /** Monotonic. */
+  readonly at: number;
+}
 
 /**
  * What a node knows of the engine's clock: bounds, learnt from replies that carry the engine's time.
@@ -55,34 +68,40 @@ const OBSERVATION_MS = 10_000;
  */
 export class EngineClock {
   readonly #clock: Clock;
-  /** engine time − monotonic time, if the engine read its clock just as we sent (latest) or as we received (earliest). */
-  #latest: number;
-  #earliest: number;
-  #observedAt = Number.NEGATIVE_INFINITY;
+  #best: Observation;
+  #recent: Observation[] = [];
+  /** Told when the engine's clock turns out to have jumped. */
+  onJump: () => void = () => {};
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#latest = clock.now() - clock.monotonic();
-    this.#earliest = this.#latest;
+    const offset = clock.now() - clock.monotonic();
+    this.#best = { latest: offset, earliest: offset, at: Number.NEGATIVE_INFINITY };
   }
 
   /** `sentAt` and `receivedAt` are monotonic. A slow reply doesn't loosen bounds that a quick one has set, unless they contradict each other. */
   observe(sentAt: number, receivedAt: number, engineNow: number): void {
-    const latest = engineNow - sentAt;
-    const earliest = engineNow - receivedAt;
-    const looser = latest - earliest > this.#latest - this.#earliest;
-    const stepped = latest < this.#earliest || earliest > this.#latest;
-    if (looser && !stepped && receivedAt - this.#observedAt < OBSERVATION_MS) return;
-    this.#latest = latest;
-    this.#earliest = earliest;
-    this.#observedAt = receivedAt;
+    const seen: Observation = { latest: engineNow - sentAt, earliest: engineNow - receivedAt, at: receivedAt };
+    const best = this.#best;
+    const looser = seen.latest - seen.earliest > best.latest - best.earliest;
+    if (!looser || contradict(seen, best, 0) || receivedAt - best.at >= OBSERVATION_MS) this.#best = seen;
+    const last = this.#recent.at(-1);
+    if (last !== undefined && !contradict(seen, last, TOLERATED_MS) && receivedAt - last.at < COMPARED_EVERY_MS) return;
+    this.#recent = this.#recent.filter(({ at }) => receivedAt - at < COMPARED_MS);
+    const jumped = this.#recent.some((other) => contradict(seen, other, TOLERATED_MS));
+    this.#recent = jumped ? [seen] : [...this.#recent, seen];
+    if (jumped) this.onJump();
   }
 
   latest(): number {
-    return Math.ceil(this.#clock.monotonic() + this.#latest);
+    return Math.ceil(this.#clock.monotonic() + this.#best.latest);
   }
 
   earliest(): number {
-    return Math.floor(this.#clock.monotonic() + this.#earliest);
+    return Math.floor(this.#clock.monotonic() + this.#best.earliest);
   }
+}
+
+function contradict(one: Observation, other: Observation, by: number): boolean {
+  return one.latest < other.earliest - by || one.earliest > other.latest + by;
 }

@@ -3,8 +3,9 @@
  * and go out together, so a hot session costs a bounded number of round trips. On a conflict all changes are merged into what is there
  * now and tried again. A failed call is *unknown*: it is reported to everybody whose change was in it, never repeated.
  */
+import type { Copies, Writing } from "./cache/copies.js";
 import type { Clock, EngineClock } from "./clock.js";
-import type { Engine, Found } from "./engines/engine.js";
+import type { Deadlines, Engine, Found } from "./engines/engine.js";
 import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
 import { decode, encode } from "./session/codec.js";
@@ -21,6 +22,8 @@ export type CommitOutcome =
  */
 export interface Wish {
   readonly mayCreate: boolean;
+  /** The id was made just now: nobody can know anything of it. */
+  readonly fresh?: boolean;
   apply(current: SessionRecord | undefined): SessionRecord;
 }
 
@@ -37,10 +40,18 @@ export class Commits {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
+  readonly #copies: Copies;
   readonly #limits: { readonly deadlineMs: number; readonly maxBytes: number };
 
-  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, limits: { deadlineMs: number; maxBytes: number }) {
+  constructor(
+    engine: Engine,
+    clock: Clock,
+    engineClock: EngineClock,
+    copies: Copies,
+    limits: { deadlineMs: number; maxBytes: number },
+  ) {
     this.#engine = engine;
+    this.#copies = copies;
     this.#clock = clock;
     this.#engineClock = engineClock;
     this.#limits = limits;
@@ -49,15 +60,16 @@ export class Commits {
   commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
       const askedAt = this.#clock.monotonic();
-      const job: Job = { mayCreate: wish.mayCreate, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
+      const { mayCreate, fresh = false } = wish;
+      const job: Job = { mayCreate, fresh, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
       const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         lane.push(job);
         return;
       }
-      const fresh = [job];
-      this.#lanes.set(key, fresh);
-      void this.#run(key, fresh);
+      const opened = [job];
+      this.#lanes.set(key, opened);
+      void this.#run(key, opened);
     });
   }
 
@@ -97,11 +109,21 @@ export class Commits {
       if (jobs.length === 0 || record === undefined) return current;
       if (record === current?.record) return this.#resolve(jobs, current);
       const sentAt = this.#clock.monotonic();
-      const result = await this.#store(key, current, record);
+      const body = encode(record, key, this.#limits.maxBytes);
+      const writing = this.#copies.writing(key, true);
+      const fresh = jobs.some((job) => job.fresh);
+      const result = await this.#store(writing, current, body, deadlinesOf(record.header), fresh);
       if (result.outcome === "committed") {
         this.#engineClock.observe(sentAt, this.#clock.monotonic(), result.now);
-        return this.#resolve(jobs, { key, version: result.version, idleAt: result.idleAt, record });
+        const loaded = { key, version: result.version, idleAt: result.idleAt, record };
+        this.#copies.stored(writing, loaded);
+        const settled = this.#copies.settled(writing, result.version, result.waitFor);
+        if (settled === undefined) return this.#resolve(jobs, loaded);
+        // Complete once nobody trusts an older copy; what comes next in the lane needn't wait for that.
+        void settled.then(() => this.#resolve(jobs, loaded));
+        return loaded;
       }
+      this.#copies.refused(writing);
       if (result.outcome === "gone") {
         const { ended } = result;
         remove(jobs, (job) => {
@@ -153,12 +175,16 @@ export class Commits {
     return record;
   }
 
-  #store(key: Key, current: Loaded | undefined, record: SessionRecord) {
-    const body = encode(record, key, this.#limits.maxBytes);
-    const deadlines = deadlinesOf(record.header);
-    return current === undefined
-      ? this.#engine.create(key, body, deadlines, false)
-      : this.#engine.commit(key, current.version, body, deadlines, false);
+  async #store(writing: Writing, current: Loaded | undefined, body: Buffer, deadlines: Deadlines, fresh: boolean) {
+    const { key, by } = writing;
+    try {
+      return current === undefined
+        ? await this.#engine.create(key, body, deadlines, by, fresh)
+        : await this.#engine.commit(key, current.version, body, deadlines, by);
+    } catch (error) {
+      this.#copies.unknown(writing);
+      throw error;
+    }
   }
 
   #resolve(jobs: readonly Job[], loaded: Loaded): Loaded {

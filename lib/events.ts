@@ -20,6 +20,8 @@ export interface EventMap {
   conflict: { attributes: readonly string[] };
   /** A change or a touch came after the session's end, or its expiry, and was dropped. */
   "write-dropped": { ended: boolean };
+  /** This node reads in another way from now on: `checked`, asking the engine each time, since it can't hear its channel; or `leased` again. */
+  reads: { mode: "leased" | "checked"; why: string };
   /** A stored record that this node can't read was taken for none: `damaged`, or `unknown` (a newer format). Told once a record. */
   unreadable: { why: "damaged" | "unknown" };
 }

@@ -20,6 +20,11 @@ export interface AnynodeOptions {
   absoluteMs?: number | undefined;
   /** What happens when two requests change the same attribute: `"last"` (default), `"reject"` (CONFLICT, 409), or a pure merge function. */
   conflict?: ConflictPolicy | undefined;
+  /**
+   * How sessions are read on Redis: `"leased"` (default): from this node's memory, at no cost, while writers see to it that nothing there is old;
+   * `"checked"`: one small round trip a read, and writers need tell nobody. Both promise the same. Memory and LMDB are always checked, at no cost.
+   */
+  reads?: "leased" | "checked" | undefined;
   /** How long the engine may take for an answer, in ms. Default 1000. */
   deadlineMs?: number | undefined;
   /** The most bytes of a session before compression. Default 1 MiB. */
@@ -40,18 +45,25 @@ export type Settings = { readonly [K in Exclude<keyof AnynodeOptions, "absoluteM
 const DAY_MS = 86_400_000;
 /** Times are stored in six bytes; a thousand years will do. */
 const MAX_MS = 1000 * 365 * DAY_MS;
-const KNOWN = ["engine", "idleMs", "absoluteMs", "conflict", "deadlineMs", "maxBytes", "name", "address", "clock"];
+const KNOWN = ["engine", "idleMs", "absoluteMs", "conflict", "reads", "deadlineMs", "maxBytes", "name", "address", "clock"];
 
 export function settingsOf(options: AnynodeOptions): Settings {
   knownOptions(options);
   // Defaults take the place of undefined only: null, as a lost setting often comes, is a bad value.
   const { engine = "lmdb:./data/sessions", idleMs = DAY_MS, absoluteMs, conflict = "last", deadlineMs = 1000 } = options;
-  const { maxBytes = 1_048_576, name = `${hostname()}:${process.pid}`, address = "", clock = systemClock } = options;
+  const {
+    reads = "leased",
+    maxBytes = 1_048_576,
+    name = `${hostname()}:${process.pid}`,
+    address = "",
+    clock = systemClock,
+  } = options;
   return {
     engine: engineGiven(engine),
     idleMs: whole("idleMs", idleMs, 1, MAX_MS),
     absoluteMs: absoluteMs === undefined ? 0 : whole("absoluteMs", absoluteMs, 1, MAX_MS),
     conflict: policy(conflict),
+    reads: readMode(reads),
     deadlineMs: whole("deadlineMs", deadlineMs, 10, 60_000),
     maxBytes: whole("maxBytes", maxBytes, 1024, 268_435_456),
     name: line("name", name),
@@ -111,6 +123,11 @@ function policy(value: unknown): ConflictPolicy {
 }
 function isFunction(value: unknown): value is Exclude<ConflictPolicy, string> {
   return typeof value === "function";
+}
+
+function readMode(value: unknown): "leased" | "checked" {
+  if (value === "leased" || value === "checked") return value;
+  throw invalid(`The option reads is ${shown(value)}; it must be "leased" or "checked".`);
 }
 
 /** A short text of one line. */

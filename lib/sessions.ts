@@ -2,20 +2,21 @@
  * Sessions: open, load, save, end. Everything that a front end asks for, told in order: the read path, then the write path.
  * Data flows one way: front end → here → engine. All policy is here and in session/; an engine only compares, swaps and keeps time.
  */
+import { Copies, type CopyCounts, type Writing } from "./cache/copies.js";
 import { KeyCache } from "./cache/key-cache.js";
-import { NearCache } from "./cache/near-cache.js";
+import type { Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
 import { EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
-import type { Engine, Found, Listed, MaybePromise } from "./engines/engine.js";
+import type { Engine, Found, Gone, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
-import type { Key, Sid, Version } from "./names.js";
+import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { decode, encode } from "./session/codec.js";
-import { isSid, sharesTag } from "./session/id.js";
+import { isRandomSid, isSid, sharesTag } from "./session/id.js";
 import { merge } from "./session/merge.js";
 import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
@@ -44,7 +45,7 @@ export class Sessions {
   readonly #events = new Events();
   readonly #commits: Commits;
   readonly #keys: KeyCache;
-  readonly #near = new NearCache();
+  readonly #copies: Copies;
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -56,14 +57,20 @@ export class Sessions {
 
   /** @internal Made by `anynode()`. `owned`: the engine is ours to close. */
   constructor(engine: Engine, owned: boolean, settings: Settings) {
-    const { clock, name, address } = settings;
+    const { clock, name, address, reads } = settings;
     this.#engine = engine;
     this.#owned = owned;
     this.#settings = settings;
     this.#engineClock = new EngineClock(clock);
     this.#keys = new KeyCache(engine.namespace);
-    this.#commits = new Commits(engine, clock, this.#engineClock, settings);
-    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, { name, address, version: VERSION });
+    this.#copies = new Copies(engine, clock, this.#engineClock, reads);
+    this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, settings);
+    const about = { name, address, version: VERSION, reads: this.#copies.mode };
+    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about);
+    this.#copies.onMode = (mode, why) => {
+      this.registry.sayReads(mode);
+      this.#events.emit("reads", { mode, why });
+    };
     // A node announces itself even before its first request. Whoever wants to know how that went asks ready().
     this.#cancelRetry = clock.after(0, () => this.#keepOpening());
   }
@@ -90,35 +97,72 @@ export class Sessions {
     return this.#engine.local === true;
   }
 
+  /** How sessions were read so far, and what this node's copies cost: for metrics. `mode`: from copies on lease, or by asking each time. */
+  get reads(): Readonly<CopyCounts> & { readonly mode: "leased" | "checked"; readonly entries: number; readonly bytes: number } {
+    const { mode, size, bytes } = this.#copies;
+    return { ...this.#copies.counts, mode, entries: size, bytes };
+  }
+
   // ── The read path ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * The session of an id, as of now; undefined if there is none: never was, expired, ended, or unreadable (see the event `unreadable`).
    * An id that isn't well-formed costs nothing. Rejects if the engine doesn't answer: never "no session" in place of a real one.
    */
-  async load(sid: string): Promise<Loaded | undefined> {
+  load(sid: string): MaybePromise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
-    if (this.#state !== "open") await this.ready();
+    if (this.#state !== "open") return this.ready().then(() => this.load(sid));
     const key = this.#keys.keyOf(sid);
-    const known = this.local ? this.#near.get(key) : undefined;
-    const result = await this.#read(key, known?.version);
-    if (result === undefined || result.outcome === "gone") return undefined;
-    if (result.outcome === "same")
-      return known && this.#unexpired({ key, version: result.version, idleAt: result.idleAt, record: known.record });
-    const loaded = this.#readable(key, result);
-    if (loaded !== undefined) this.#keep(loaded);
+    return this.#copies.copy(key) ?? this.#copies.joinable(key) ?? this.#ask(key);
+  }
+
+  /** Asks the engine: for the whole record, or, of one that was read before, whether it has changed. */
+  #ask(key: Key): MaybePromise<Loaded | undefined> {
+    this.#copies.counts.asked += 1;
+    const known = this.#copies.known(key);
+    const ticket = this.#copies.ticket(key);
+    if (ticket !== undefined) {
+      const reading = this.#fill(key, known, ticket);
+      this.#copies.share(ticket, reading);
+      return reading;
+    }
+    const reply = this.#engine.read(key, known?.version);
+    if (!(reply instanceof Promise)) return this.#found(key, known, reply);
+    return reply.then(
+      (read) => this.#found(key, known, read),
+      (error) => this.#foreign(key, error),
+    );
+  }
+
+  /** Asks, and has the engine write down that this node has a copy from now on. */
+  async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
+    try {
+      const filled = await this.#engine.fill?.(key, ticket.number, known?.version);
+      return filled && this.#found(key, known, filled.read, ticket, filled.counts);
+    } catch (error) {
+      return this.#foreign(key, error);
+    } finally {
+      this.#copies.close(ticket);
+    }
+  }
+
+  #found(key: Key, known: Loaded | undefined, read: Found | Same | Gone, ticket?: Ticket, counts = false): Loaded | undefined {
+    if (read.outcome === "gone") return undefined;
+    const { version, idleAt } = read;
+    const loaded =
+      read.outcome === "found"
+        ? this.#readable(key, read)
+        : known && this.#unexpired({ key, version, idleAt, record: known.record });
+    // What another node extended meanwhile is news too.
+    if (loaded !== undefined && (read.outcome === "found" || counts || known?.idleAt !== idleAt))
+      this.#copies.keep(loaded, ticket, counts);
     return loaded;
   }
 
   /** A value whose very layout the engine doesn't know is like a record of a newer format: no session here, not an error for ever. */
-  async #read(key: Key, known: Version | undefined) {
-    try {
-      return await this.#engine.read(key, known);
-    } catch (error) {
-      if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
-      this.#reportUnreadable(key, "unknown");
-      return undefined;
-    }
+  #foreign(key: Key, error: unknown): undefined {
+    if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
+    this.#reportUnreadable(key, "unknown");
   }
 
   /** How long a loaded session has yet to live if nobody touches it, in ms; coalesced touches of this node count. */
@@ -150,11 +194,6 @@ export class Sessions {
     return absoluteAt > 0 && this.#engineClock.latest() >= absoluteAt ? undefined : loaded;
   }
 
-  /** A decoded record, for the next load that finds its version unchanged. */
-  #keep({ key, version, record }: Loaded): void {
-    if (this.local) this.#near.put(key, version, record);
-  }
-
   // ── The write path ────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -182,12 +221,22 @@ export class Sessions {
     return this.#settled(loaded.key, outcome);
   }
 
+  /** Stores a first session under an id that was made just now. */
+  create(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+    return this.#put(sid, attributes, patch, isRandomSid(sid));
+  }
+
   /** Stores a whole session under an id, in place of what is there. `gone` only if the session of this id was ended. */
-  async replace(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+  replace(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+    return this.#put(sid, attributes, patch, false);
+  }
+
+  async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
     const outcome = await this.#commits.commit(key, undefined, {
       mayCreate: true,
+      fresh,
       apply: (current) => ({ header: this.#patched(current?.header ?? this.#freshHeader(), patch), attributes }),
     });
     return this.#settled(key, outcome);
@@ -247,6 +296,7 @@ export class Sessions {
     if (touched.outcome === "moved") return { outcome: "committed", loaded };
     this.#engineClock.observe(sentAt, this.#settings.clock.monotonic(), touched.now);
     this.#touches.forget(key);
+    this.#copies.extended(key, version, touched.idleAt);
     return { outcome: "committed", loaded: { ...loaded, idleAt: touched.idleAt } };
   }
 
@@ -257,17 +307,38 @@ export class Sessions {
   async end(sid: string): Promise<EndResult> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
-    this.#forget(key);
-    const { outcome } = await this.#engine.end(key);
-    return { ended: outcome === "ended" };
+    return this.#end(key);
   }
 
   /** Ends a session that was listed. */
   async endListed(loaded: Loaded): Promise<EndResult> {
     if (this.#state === "closed") throw closed();
-    this.#forget(loaded.key);
-    const { outcome } = await this.#engine.end(loaded.key);
+    return this.#end(loaded.key);
+  }
+
+  async #end(key: Key): Promise<EndResult> {
+    this.#touches.forget(key);
+    const writing = this.#copies.writing(key, false);
+    const { outcome, now, waitFor } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    await this.#over(writing, now, now, waitFor);
     return { ended: outcome === "ended" };
+  }
+
+  /** A failed write is unknown: it may still run. */
+  async #sent<T>(writing: Writing, work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      this.#copies.unknown(writing);
+      throw error;
+    }
+  }
+
+  /** The session of that key ended: resolves once no node serves it from memory any more. */
+  async #over(writing: Writing, version: number, now: number, waitFor: readonly Waiting[]): Promise<void> {
+    this.#engineClock.observe(writing.sentAt, this.#settings.clock.monotonic(), now);
+    this.#copies.forget(writing.key);
+    await this.#copies.settled(writing, version, waitFor);
   }
 
   /**
@@ -292,10 +363,14 @@ export class Sessions {
     const startedAt = clock.monotonic();
     let { version } = loaded;
     for (;;) {
-      const result = await this.#engine.regenerate(loaded.key, version, key, body, deadlinesOf(record.header), false);
+      const writing = this.#copies.writing(loaded.key, false);
+      const work = this.#engine.regenerate(loaded.key, version, key, body, deadlinesOf(record.header), writing.by);
+      const result = await this.#sent(writing, work);
+      if (result.outcome !== "committed") this.#copies.refused(writing);
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
       if (result.outcome === "committed") {
-        this.#forget(loaded.key);
+        this.#touches.forget(loaded.key);
+        await this.#over(writing, result.version, result.now, result.waitFor);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
       // Somebody changed what is about to end anyway: it ends in that version.
@@ -307,11 +382,6 @@ export class Sessions {
         );
       }
     }
-  }
-
-  #forget(key: Key): void {
-    this.#touches.forget(key);
-    this.#near.drop(key);
   }
 
   #freshHeader(): Header {
@@ -327,9 +397,11 @@ export class Sessions {
   }
 
   #settled(key: Key, outcome: CommitOutcome): CommitOutcome {
-    this.#forget(key);
-    if (outcome.outcome === "gone") this.#events.emit("write-dropped", { ended: outcome.ended });
-    else this.#keep(outcome.loaded);
+    this.#touches.forget(key);
+    if (outcome.outcome === "gone") {
+      this.#copies.forget(key);
+      this.#events.emit("write-dropped", { ended: outcome.ended });
+    }
     return outcome;
   }
 
@@ -357,6 +429,7 @@ export class Sessions {
     this.#cancelRetry();
     await this.drain();
     this.#state = "closed";
+    await this.#copies.stop();
     if (this.#owned) await this.#engine.close();
   }
 

@@ -1,21 +1,25 @@
 /**
- * The near cache: decoded records of engines that tell at no cost whether a known version is still current. Every hit is checked by the
- * engine first, so nothing stale is ever served; what is saved is copying, checking and parsing. Bounded in bytes and entries, least
- * recently used out first. Records are immutable, so requests share them and none sees another's unsaved changes.
+ * The near cache: decoded records, bounded in bytes and entries, least recently used out first. Records are immutable, so requests share
+ * them and none sees another's unsaved changes. An entry is a *copy* while the run of the lease that it was filled in lasts: then it may
+ * be served as it is. Otherwise it saves only copying, checking and parsing, once the engine has said that its version is still current.
  */
 import type { Key, Version } from "../names.js";
-import type { SessionRecord } from "../session/record.js";
+import type { Loaded, SessionRecord } from "../session/record.js";
 
-const MAX_ENTRIES = 20_000;
-const MAX_BYTES = 33_554_432;
+export const MAX_ENTRIES = 20_000;
+export const MAX_BYTES = 33_554_432;
 /** What an entry costs besides its text, roughly: map entries and objects. */
 const ENTRY_BYTES = 600;
 const ATTRIBUTE_BYTES = 100;
 
-interface Entry {
-  readonly version: Version;
-  readonly record: SessionRecord;
+export interface Entry {
+  /** As it is served. */
+  loaded: Loaded;
+  /** The run that it was filled in; 0: it isn't a copy. */
+  readonly run: number;
   readonly bytes: number;
+  /** Whether it was served since it was put here. */
+  hit: boolean;
 }
 
 export class NearCache {
@@ -31,13 +35,20 @@ export class NearCache {
     return entry;
   }
 
-  put(key: Key, version: Version, record: SessionRecord): void {
+  put(loaded: Loaded, run: number): void {
+    const { key, record } = loaded;
     this.drop(key);
     const bytes = sizeOf(record);
     if (bytes > MAX_BYTES / 8) return;
-    this.#entries.set(key, { version, record, bytes });
+    this.#entries.set(key, { loaded, run, bytes, hit: false });
     this.#bytes += bytes;
     if (this.#bytes > MAX_BYTES || this.#entries.size > MAX_ENTRIES) this.#makeRoom();
+  }
+
+  /** Somebody extended the idle deadline of that version. */
+  extend(key: Key, version: Version, idleAt: number): void {
+    const entry = this.#entries.get(key);
+    if (entry?.loaded.version === version) entry.loaded = { ...entry.loaded, idleAt };
   }
 
   /** A tenth at once: looking for the oldest walks over the places of all that went before. */
@@ -48,11 +59,22 @@ export class NearCache {
     }
   }
 
-  drop(key: Key): void {
+  /** Forgets an entry; gives it back if there was one. */
+  drop(key: Key): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return;
+    if (entry === undefined) return undefined;
     this.#entries.delete(key);
     this.#bytes -= entry.bytes;
+    return entry;
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#bytes = 0;
+  }
+
+  get size(): number {
+    return this.#entries.size;
   }
 
   /** What the entries cost, by estimate, in bytes. */

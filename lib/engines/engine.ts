@@ -21,6 +21,10 @@ import type { Key, NodeId, Version } from "../names.js";
 export const ENDED_MARK_MS = 300_000;
 /** How long a registry row lives without a beat. */
 export const REGISTRY_LEASE_MS = 10_000;
+/** How long a node trusts a copy of a record without asking the engine (remote engines), from when it sent the beat that proves it. */
+export const COPY_LEASE_MS = 2_000;
+/** Engines count copy leases longer, by what a node's idea of the engine's clock may be wrong unnoticed. */
+export const LEASE_MARGIN_MS = 250;
 /** Node numbers are 0 … MAX_NODES - 1: a bit each in a record's `copies`; the last bit means everybody. */
 export const MAX_NODES = 63;
 
@@ -47,18 +51,37 @@ export interface Gone {
   readonly outcome: "gone";
   readonly ended: boolean;
 }
-/** Another node that may still trust a copy of what was replaced, and for how long at the most. */
+/**
+ * Another node that may still trust a copy of what was replaced, and for how long at the most; it was told (see {@link Engine.fill}).
+ * `number` -1: somebody that the engine doesn't know, who can't answer.
+ */
 export interface Waiting {
   readonly number: number;
   readonly leftMs: number;
 }
+/** Who writes. Engines without copies don't look at it. */
+export interface Writer {
+  /** Its number and epoch in the registry; -1 and 0 before it joined. */
+  readonly number: number;
+  readonly epoch: number;
+  /** It opened a fill ticket: its copy of the new value shall count. */
+  readonly keep: boolean;
+  /** The earliest that the engine's clock can show as this is sent, as far as the writer knows it; 0: it doesn't. */
+  readonly sentAt: number;
+  /** `clock`: it can't vouch for its idea of the engine's clock over the last copy lease; `ledger`: nor that the engine knows all nodes. */
+  readonly doubt: "none" | "clock" | "ledger";
+}
+/** A writer that is no node: it keeps nothing. */
+export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: "none" };
 export interface Committed {
   readonly outcome: "committed";
   readonly version: Version;
   readonly idleAt: number;
   readonly now: number;
-  /** Whom the writer waits for before it resolves. Empty for engines without copies. */
+  /** Whom the writer waits for before it resolves: the answer of each, or the end of its lease. Empty for engines without copies. */
   readonly waitFor: readonly Waiting[];
+  /** The engine may not publish: nobody was told, so no answers come. */
+  readonly unannounced?: boolean;
 }
 /** Somebody else wrote: what is there now. Nothing was stored. */
 export interface Conflict {
@@ -81,7 +104,9 @@ export interface Moved {
 export interface Ended {
   readonly outcome: "ended" | "marked" | "missing";
   readonly now: number;
+  /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
+  readonly unannounced?: boolean;
 }
 /** One step of `list()`. */
 export interface Listed {
@@ -117,13 +142,39 @@ export type Joined =
   | { readonly outcome: "full" };
 /** `revision` grows whenever a row comes, goes or changes, so a node fetches the rows only when it differs. */
 export type Beaten =
-  | { readonly outcome: "beaten"; readonly now: number; readonly revision: number; readonly grace: boolean }
+  | {
+      readonly outcome: "beaten";
+      readonly now: number;
+      readonly revision: number;
+      readonly grace: boolean;
+      /** The echo that was asked for may not be published. */
+      readonly mute?: boolean;
+      /** The engine had forgotten until when this node may trust copies: it may have forgotten the others' too. */
+      readonly forgotten?: boolean;
+    }
   /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
   | { readonly outcome: "fenced"; readonly now: number };
 
+/** What a beat carries besides: the engine publishes it, with the drop count, to the node's own channel. */
+export interface Echo {
+  readonly serial: number;
+  /** Whether the node means to trust copies for {@link COPY_LEASE_MS} from now on. */
+  readonly trusts: boolean;
+}
+
+/** The channel of the node with that number: echoes of its beats, drops, and what other nodes tell it. */
+export function nodeChannel(number: number): string {
+  return `node-${number}`;
+}
+
 export interface Subscription {
   close(): Promise<void>;
+  /** Makes the subscription anew, over a new connection if it has one: it may lead to nowhere without showing it. */
+  renew?(): Promise<void>;
 }
+
+/** What a filling read answers: `counts` if the engine has written down that this node has a copy. */
+export type Filled = { readonly counts: boolean; readonly read: Found | Same | Gone };
 
 /** Local engines answer at once, remote ones by promise. `await` takes both; the read path doesn't pay for a promise it doesn't need. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -144,20 +195,26 @@ export interface Engine {
 
   /** `found`, `gone`, or, when `known` is the current version, `same`. Writes nothing, so it works when the engine has no room. */
   read(key: Key, known?: Version): MaybePromise<Found | Same | Gone>;
-  /** Stores a first record. `conflict` if there is one already, `gone` (`ended: true`) if an ended mark stands. */
-  create(key: Key, body: Buffer, deadlines: Deadlines, keep: boolean): Promise<Committed | Conflict | Gone>;
   /**
-   * Replaces the record if its version is `expected`, in one atomic step. Missing or ended: `gone`, nothing is stored.
-   * `keep`: this node's copy of the new value shall count as a copy (engines with copies).
+   * Only of engines with copies: a read that, in the same step, writes down that the node of that number has a copy from now on. From then on
+   * whoever writes tells that node (`drop` on its channel), and waits for its answer or for the end of its copy lease. Reads on when the copy
+   * can't be written down (no room): then it doesn't count.
    */
-  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, keep: boolean): Promise<Committed | Conflict | Gone>;
+  fill?(key: Key, number: number, known?: Version): Promise<Filled>;
+  /**
+   * Stores a first record. `conflict` if there is one already, `gone` (`ended: true`) if an ended mark stands.
+   * `fresh`: the id was made just now, so nobody can have a copy of an earlier record that the engine lost.
+   */
+  create(key: Key, body: Buffer, deadlines: Deadlines, by?: Writer, fresh?: boolean): Promise<Committed | Conflict | Gone>;
+  /** Replaces the record if its version is `expected`, in one atomic step. Missing or ended: `gone`, nothing is stored. */
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by?: Writer): Promise<Committed | Conflict | Gone>;
   /**
    * Extends the idle deadline of the record of that version; never shortens it, but for the absolute deadline. Neither body nor version
    * change. Works when the engine has no room.
    */
   touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone>;
   /** Puts an ended mark in place of whatever is there. May be repeated freely. Works when the engine has no room. */
-  end(key: Key): Promise<Ended>;
+  end(key: Key, by?: Writer): Promise<Ended>;
   /**
    * One atomic step: if `from` has a record of version `expected`, ends it and stores `body` under `to`.
    * `from` and `to` have the same tag. Otherwise nothing changes: `conflict` (another version), `gone` (`from` is missing or ended).
@@ -169,7 +226,7 @@ export interface Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
-    keep: boolean,
+    by?: Writer,
   ): Promise<Committed | Conflict | Gone>;
   /** All live records, in no order, in batches, without holding up others. A record that changes meanwhile may be seen or not. */
   list(): AsyncIterable<Listed>;
@@ -180,7 +237,7 @@ export interface Engine {
    * Renews the row for {@link REGISTRY_LEASE_MS}, stores `about` if it changed, and removes rows whose lease is over: any node's beat (and
    * join) does, there is no leader. If nobody had beaten for half a lease, or the clock went back, nobody is removed for one lease (`grace`).
    */
-  beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten>;
+  beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Promise<Beaten>;
   /** Marks the row as left, if its epoch is `epoch`. Repeating does no harm. */
   leave(nodeId: NodeId, epoch: number): Promise<void>;
   /** The rows, those that left within the last lease included, in order of their number, and the revision they belong to. */

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock, EngineClock } from "../clock.js";
-import { type Engine, MAX_NODES, type Row } from "../engines/engine.js";
+import { type Echo, type Engine, MAX_NODES, type Row } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Events } from "../events.js";
 import { isNodeId, type NodeId } from "../names.js";
@@ -27,14 +27,31 @@ export interface Node {
   readonly startedAt: number;
   /** Of this library. */
   readonly version: string;
+  /** How it reads: from copies that it holds on lease, or by asking the engine each time. */
+  readonly reads: "leased" | "checked";
 }
-type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version">;
+type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version" | "reads">;
+
+/** What rides on the beats, and is told how they fare. */
+export interface Pulse {
+  /** This node has that number now: the first time, or again after it was fenced. */
+  joined(number: number, epoch: number): Promise<void>;
+  /** A beat is about to be sent: what it shall carry. */
+  beat(): Echo | undefined;
+  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`, `forgotten`: see the port. */
+  beaten(sentAt: number, mute: boolean, forgotten: boolean): void;
+  /** The rows changed; whether a live node reads by asking. */
+  fleet(checked: boolean): void;
+  /** Fenced, or leaving: this node is nobody. */
+  ended(): void;
+}
 
 export class Registry {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
   readonly #events: Events;
+  readonly #pulse: Pulse;
   #about: About;
   #nodeId = freshNodeId();
   #number = -1;
@@ -49,8 +66,16 @@ export class Registry {
   #beating: Promise<void> | undefined;
 
   /** @internal Made by Sessions. */
-  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, events: Events, about: Omit<About, "state" | "startedAt">) {
+  constructor(
+    engine: Engine,
+    clock: Clock,
+    engineClock: EngineClock,
+    events: Events,
+    pulse: Pulse,
+    about: Omit<About, "state" | "startedAt">,
+  ) {
     this.#engine = engine;
+    this.#pulse = pulse;
     this.#clock = clock;
     this.#engineClock = engineClock;
     this.#events = events;
@@ -89,6 +114,11 @@ export class Registry {
     return told;
   }
 
+  /** @internal Says how this node reads, with the next beat. */
+  sayReads(reads: About["reads"]): void {
+    this.#about = { ...this.#about, reads };
+  }
+
   /** @internal Joins and starts to beat. Rejects if the engine can't be reached or all numbers are in use. */
   async join(): Promise<void> {
     try {
@@ -99,7 +129,8 @@ export class Registry {
       throw error;
     }
     this.#up();
-    this.#later();
+    // At once: only the echo of a beat lets this node trust copies.
+    void this.#beatNow().catch(() => {});
   }
 
   /** @internal Tells everybody that this node drains. */
@@ -112,6 +143,7 @@ export class Registry {
   async leave(): Promise<void> {
     this.#state = "left";
     this.#cancelBeat();
+    this.#pulse.ended();
     await this.#beating;
     if (this.#epoch > 0) await this.#engine.leave(this.#nodeId, this.#epoch);
   }
@@ -139,6 +171,7 @@ export class Registry {
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), joined.now);
       this.#number = joined.number;
       this.#epoch = joined.epoch;
+      await this.#pulse.joined(joined.number, joined.epoch);
       if (this.#state !== "left") this.#state = "joined";
       return;
     }
@@ -178,17 +211,20 @@ export class Registry {
     try {
       if (this.#state === "fenced") await this.#join();
       const sentAt = this.#clock.monotonic();
-      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      const echo = this.#pulse.beat();
+      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, JSON.stringify(this.#about), echo);
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
+        this.#pulse.ended();
         if (this.state === "left") return;
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });
         await this.#join();
-      } else if (beaten.revision !== this.#revision) {
-        await this.#refresh();
+        return;
       }
+      this.#pulse.beaten(sentAt, beaten.mute === true, beaten.forgotten === true);
+      if (beaten.revision !== this.#revision) await this.#refresh();
     } catch (error) {
       this.#down(error);
       throw error;
@@ -214,6 +250,7 @@ export class Registry {
       before.delete(row.nodeId);
     }
     for (const node of before.values()) this.#events.emit("node-lost", { node });
+    this.#pulse.fleet([...this.#others.values()].some(({ reads }) => reads === "checked"));
     this.#revision = revision;
   }
 
@@ -249,6 +286,7 @@ function nodeOf({ nodeId, number, epoch, about }: Row): Node {
     state: read["state"] === "draining" ? "draining" : "live",
     startedAt: typeof read["startedAt"] === "number" ? read["startedAt"] : 0,
     version: text(read["version"]),
+    reads: read["reads"] === "checked" ? "checked" : "leased",
   };
 }
 

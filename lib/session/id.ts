@@ -27,6 +27,17 @@ export function isSid(value: unknown): value is Sid {
   return value.isWellFormed() && Buffer.byteLength(value) <= MAX_BYTES;
 }
 
+/** 24 random bytes as our and express-session's generators write them (not a hash in hexadecimal), and a random UUID as koa-session's does. */
+const RANDOM = /^(?=.*[G-Zg-z_-])[A-Za-z0-9_-]{32}$|^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/**
+ * Whether an id that a host has just made is a random one: then nobody can have a copy of an earlier record under it. An id of an
+ * application's own make (`genid`) may come again.
+ */
+export function isRandomSid(sid: string): boolean {
+  return OWN.test(sid) || RANDOM.test(sid);
+}
+
 /** Whether two ids carry the same tag, so that one atomic script can reach both records. Ids of foreign make never do. */
 export function sharesTag(a: Sid, b: Sid): boolean {
   return OWN.test(a) && OWN.test(b) && a.startsWith(b.slice(0, 4));

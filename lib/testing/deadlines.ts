@@ -22,9 +22,9 @@ export function deadlinesPart({ describe, test, timed }: Part): void {
       assert.equal((await listed(one)).size, 0);
       await isGone(one, keys.read, false);
       assert.equal((await got("gone", one.read(keys.read, readable.version))).ended, false);
-      assert.equal((await got("gone", one.commit(keys.commit, committed.version, Buffer.from("x"), later, false))).ended, false);
+      assert.equal((await got("gone", one.commit(keys.commit, committed.version, Buffer.from("x"), later))).ended, false);
       assert.equal((await got("gone", one.touch(keys.touch, touched.version, later))).ended, false);
-      assert.equal((await got("gone", one.regenerate(from, version, to, Buffer.from("x"), later, false))).ended, false);
+      assert.equal((await got("gone", one.regenerate(from, version, to, Buffer.from("x"), later))).ended, false);
       await isGone(one, to, false);
       const again = await stored(one, keys.create, "new");
       assert.ok(again.version > replaced.version);
@@ -51,8 +51,8 @@ export function deadlinesPart({ describe, test, timed }: Part): void {
       const short = { idleMs: SHORT_MS, absoluteAt: 0 };
       const first = await stored(one, longer, "first", SHORT_MS);
       const second = await stored(one, shorter);
-      await got("committed", one.commit(shorter, second.version, Buffer.from("second"), short, false));
-      await got("committed", one.commit(longer, first.version, Buffer.from("second"), later, false));
+      await got("committed", one.commit(shorter, second.version, Buffer.from("second"), short));
+      await got("committed", one.commit(longer, first.version, Buffer.from("second"), later));
       await wait(SHORT_MS);
       await holds(one, longer, "second");
       await isGone(one, shorter, false);
@@ -63,11 +63,11 @@ export function deadlinesPart({ describe, test, timed }: Part): void {
       const probe = await stored(one, newKey());
       const [key, to] = [newKey("tag"), newKey("tag")];
       const capped = { idleMs: later.idleMs, absoluteAt: probe.now + 500 };
-      const made = await got("committed", one.create(key, Buffer.from("a"), capped, false));
-      const next = await got("committed", one.commit(key, made.version, Buffer.from("b"), capped, false));
+      const made = await got("committed", one.create(key, Buffer.from("a"), capped));
+      const next = await got("committed", one.commit(key, made.version, Buffer.from("b"), capped));
       const touched = await got("touched", one.touch(key, next.version, capped));
       assert.equal((await got("found", one.read(key))).idleAt, capped.absoluteAt);
-      const moved = await got("committed", one.regenerate(key, next.version, to, Buffer.from("c"), capped, false));
+      const moved = await got("committed", one.regenerate(key, next.version, to, Buffer.from("c"), capped));
       for (const { idleAt } of [made, next, touched, moved]) assert.equal(idleAt, capped.absoluteAt);
       await wait(500);
       await isGone(one, to, false);
@@ -78,8 +78,8 @@ export function deadlinesPart({ describe, test, timed }: Part): void {
       const probe = await stored(one, newKey());
       const past = { idleMs: later.idleMs, absoluteAt: probe.now - 1_000 };
       const [created, committed, touched] = [newKey(), newKey(), newKey()];
-      await one.create(created, Buffer.from("x"), past, false);
-      await one.commit(committed, (await stored(one, committed)).version, Buffer.from("x"), past, false);
+      await one.create(created, Buffer.from("x"), past);
+      await one.commit(committed, (await stored(one, committed)).version, Buffer.from("x"), past);
       await one.touch(touched, (await stored(one, touched)).version, past);
       for (const key of [created, committed, touched]) await isGone(one, key, false);
     });

@@ -23,7 +23,7 @@ export function endsPart({ describe, test, timed }: Part): void {
       const one = await engine();
       const key = newKey();
       assert.equal((await one.end(key)).outcome, "missing");
-      assert.equal((await got("gone", one.create(key, Buffer.from("late"), later, false))).ended, true);
+      assert.equal((await got("gone", one.create(key, Buffer.from("late"), later))).ended, true);
       await isGone(one, key, true);
       assert.equal((await one.end(key)).outcome, "marked");
     });
@@ -37,10 +37,10 @@ export function endsPart({ describe, test, timed }: Part): void {
       for (const node of [one, two])
         for (const known of [version, otherThan(version)]) {
           assert.equal((await got("gone", node.read(key, known))).ended, true);
-          assert.equal((await got("gone", node.create(key, late, later, true))).ended, true);
-          assert.equal((await got("gone", node.commit(key, known, late, later, true))).ended, true);
+          assert.equal((await got("gone", node.create(key, late, later))).ended, true);
+          assert.equal((await got("gone", node.commit(key, known, late, later))).ended, true);
           assert.equal((await got("gone", node.touch(key, known, later))).ended, true);
-          assert.equal((await got("gone", node.regenerate(key, known, to, late, later, true))).ended, true);
+          assert.equal((await got("gone", node.regenerate(key, known, to, late, later))).ended, true);
         }
       await isGone(one, key, true);
       await isGone(one, to, false);
@@ -62,7 +62,7 @@ export function endsPart({ describe, test, timed }: Part): void {
       const { version } = await stored(one, key);
       await one.end(key);
       await stage.advance(ENDED_MARK_MS - 1);
-      assert.equal((await got("gone", one.create(key, Buffer.from("late"), later, false))).ended, true);
+      assert.equal((await got("gone", one.create(key, Buffer.from("late"), later))).ended, true);
       await stage.advance(1);
       await isGone(one, key, false);
       const again = await stored(one, key, "second");
@@ -87,21 +87,21 @@ export function endsPart({ describe, test, timed }: Part): void {
       const [one, two] = [await engine(), await engine()];
       const [from, to] = [newKey("tag"), newKey("tag")];
       const { version } = await stored(one, from);
-      const moved = await got("committed", two.regenerate(from, version, to, Buffer.from("new"), later, true));
+      const moved = await got("committed", two.regenerate(from, version, to, Buffer.from("new"), later));
       assert.equal(moved.idleAt, moved.now + later.idleMs);
       assert.ok(moved.version >= moved.now && Array.isArray(moved.waitFor));
       await holds(one, to, "new", moved.version);
       await isGone(one, from, true);
       assert.equal((await one.end(from)).outcome, "marked");
       assert.deepEqual([...(await listed(one)).keys()], [to]);
-      await got("committed", one.commit(to, moved.version, Buffer.from("newer"), later, false));
+      await got("committed", one.commit(to, moved.version, Buffer.from("newer"), later));
     });
 
     test("of another version is a conflict and changes nothing", async ({ engine }) => {
       const one = await engine();
       const [from, to] = [newKey("tag"), newKey("tag")];
       const { version, idleAt } = await stored(one, from);
-      const { current } = await got("conflict", one.regenerate(from, otherThan(version), to, Buffer.from("new"), later, false));
+      const { current } = await got("conflict", one.regenerate(from, otherThan(version), to, Buffer.from("new"), later));
       assert.deepEqual([current.version, current.idleAt, current.body.toString()], [version, idleAt, "first"]);
       assert.deepEqual({ ...(await one.read(from, version)) }, { outcome: "same", version, idleAt });
       await isGone(one, to, false);
@@ -111,7 +111,7 @@ export function endsPart({ describe, test, timed }: Part): void {
       const one = await engine();
       const { version } = await stored(one, newKey());
       const [from, to] = [newKey("tag"), newKey("tag")];
-      assert.equal((await got("gone", one.regenerate(from, version, to, Buffer.from("new"), later, false))).ended, false);
+      assert.equal((await got("gone", one.regenerate(from, version, to, Buffer.from("new"), later))).ended, false);
       await isGone(one, from, false);
       await isGone(one, to, false);
       await stored(one, from, "still free");

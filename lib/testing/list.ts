@@ -18,7 +18,7 @@ export function listPart({ describe, test }: Part): void {
       await one.end(ended);
       await stored(one, expired, "first", 60);
       const old = await stored(one, from);
-      await got("committed", one.regenerate(from, old.version, to, Buffer.from("moved"), later, false));
+      await got("committed", one.regenerate(from, old.version, to, Buffer.from("moved"), later));
       // What a registry and a channel leave behind isn't a record either.
       await one.join(newNodeId(), 0, "{}");
       await one.publish("channel", "message");
@@ -57,7 +57,7 @@ export function listPart({ describe, test }: Part): void {
         const [changed, version] = [keys[at], versions[at]];
         if (at++ >= 200 || changed === undefined || version === undefined) continue;
         if (at % 2 === 0) await two.end(changed);
-        else await got("committed", two.commit(changed, version, Buffer.from("second"), later, false));
+        else await got("committed", two.commit(changed, version, Buffer.from("second"), later));
         if (at % 10 === 0) await stored(two, newKey());
       }
       assert.equal(untouched.size, 0, "records that nobody changed weren't listed");

@@ -26,7 +26,7 @@ export function racesPart({ describe, test }: Part): void {
       for (let round = 0; round < ROUNDS; round++) {
         const key = newKey();
         const replies = await Promise.all(
-          nodes.flatMap((node) => [0, 1].map(() => node.create(key, Buffer.from("first"), later, false))),
+          nodes.flatMap((node) => [0, 1].map(() => node.create(key, Buffer.from("first"), later))),
         );
         assert.deepEqual(replies.map(({ outcome }) => outcome).sort(), ["committed", "conflict", "conflict", "conflict"]);
       }
@@ -56,7 +56,7 @@ export function racesPart({ describe, test }: Part): void {
       for (let round = 0; round < 4 * ROUNDS; round++) {
         const writer = round % 2 === 0 ? first : second;
         const readingBefore = nodes.map((node) => node.read(key));
-        const next = await got("committed", writer.commit(key, version, Buffer.from(String(round)), later, false));
+        const next = await got("committed", writer.commit(key, version, Buffer.from(String(round)), later));
         for (const node of nodes) assert.equal((await got("found", node.read(key, version))).version, next.version);
         await Promise.all(readingBefore);
         ({ version } = next);
@@ -80,10 +80,10 @@ export function racesPart({ describe, test }: Part): void {
         const key = newKey();
         const { version } = await stored(one, key);
         const verbs = [
-          () => one.commit(key, version, Buffer.from("late"), later, true),
+          () => one.commit(key, version, Buffer.from("late"), later),
           () => two.end(key),
           () => one.touch(key, version, later),
-          () => two.create(key, Buffer.from("late"), later, false),
+          () => two.create(key, Buffer.from("late"), later),
         ];
         const turned = verbs.map((_, at) => verbs[(at + round) % verbs.length]);
         const replies = await Promise.all(turned.map((verb) => verb?.()));
@@ -101,7 +101,7 @@ export function racesPart({ describe, test }: Part): void {
         const moves = await Promise.all(
           nodes.map(async (node) => {
             const to = newKey("tag");
-            return { to, reply: await node.regenerate(from, version, to, Buffer.from("new"), later, true) };
+            return { to, reply: await node.regenerate(from, version, to, Buffer.from("new"), later) };
           }),
         );
         assert.deepEqual(moves.map(({ reply }) => reply.outcome).sort(), ["committed", "gone"]);
@@ -117,8 +117,8 @@ export function racesPart({ describe, test }: Part): void {
       for (let round = 0; round < ROUNDS; round++) {
         const [from, to] = [newKey("tag"), newKey("tag")];
         const { version } = await stored(one, from);
-        const regenerate = () => one.regenerate(from, version, to, Buffer.from("moved"), later, false);
-        const commit = () => two.commit(from, version, Buffer.from("second"), later, false);
+        const regenerate = () => one.regenerate(from, version, to, Buffer.from("moved"), later);
+        const commit = () => two.commit(from, version, Buffer.from("second"), later);
         const [a, b] = await Promise.all(round % 2 === 0 ? [regenerate(), commit()] : [commit(), regenerate()]);
         const [moved, changed] = round % 2 === 0 ? [a, b] : [b, a];
         if (moved?.outcome === "committed") {
@@ -144,7 +144,7 @@ async function race(
   const replies = await Promise.all(
     nodes.map(async (node, at) => {
       const body = `${text}, ${at}`;
-      return { body, reply: await node.commit(key, expected, Buffer.from(body), later, true) };
+      return { body, reply: await node.commit(key, expected, Buffer.from(body), later) };
     }),
   );
   const [winner, ...others] = replies.flatMap(({ body, reply }) =>
@@ -164,7 +164,7 @@ async function race(
 async function increment(node: Engine, key: Key): Promise<Version> {
   for (;;) {
     const { version, body } = await got("found", node.read(key));
-    const reply = await node.commit(key, version, Buffer.from(String(Number(body.toString()) + 1)), later, false);
+    const reply = await node.commit(key, version, Buffer.from(String(Number(body.toString()) + 1)), later);
     if (reply.outcome === "committed") return reply.version;
     await got("conflict", reply);
   }

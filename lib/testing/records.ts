@@ -13,7 +13,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
     test("is found by every node as it was created", async ({ engine }) => {
       const [one, two] = [await engine(), await engine()];
       const key = newKey();
-      const made = await got("committed", one.create(key, Buffer.from("first"), later, true));
+      const made = await got("committed", one.create(key, Buffer.from("first"), later));
       assert.ok(Number.isSafeInteger(made.version) && made.version >= made.now);
       assert.equal(made.idleAt, made.now + later.idleMs);
       assert.ok(Array.isArray(made.waitFor));
@@ -32,7 +32,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       assert.deepEqual({ ...(await one.read(key, version)) }, { outcome: "same", version, idleAt });
       const found = await got("found", one.read(key, otherThan(version)));
       assert.equal(found.body.toString(), "first");
-      const replaced = await got("committed", one.commit(key, version, Buffer.from("second"), later, false));
+      const replaced = await got("committed", one.commit(key, version, Buffer.from("second"), later));
       assert.equal((await got("found", one.read(key, version))).version, replaced.version);
     });
 
@@ -40,7 +40,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const [one, two] = [await engine(), await engine()];
       const key = newKey();
       const made = await stored(one, key);
-      const { current } = await got("conflict", two.create(key, Buffer.from("second"), later, false));
+      const { current } = await got("conflict", two.create(key, Buffer.from("second"), later));
       assert.equal(current.outcome, "found");
       assert.equal(current.version, made.version);
       assert.equal(current.idleAt, made.idleAt);
@@ -54,7 +54,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const made = await stored(one, key);
       const replaced = await got(
         "committed",
-        two.commit(key, made.version, Buffer.from("second"), { idleMs: 400_000, absoluteAt: 0 }, true),
+        two.commit(key, made.version, Buffer.from("second"), { idleMs: 400_000, absoluteAt: 0 }),
       );
       assert.ok(replaced.version > made.version && replaced.version >= replaced.now);
       assert.equal(replaced.idleAt, replaced.now + 400_000);
@@ -66,9 +66,9 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const one = await engine();
       const key = newKey();
       const made = await stored(one, key);
-      const second = await got("committed", one.commit(key, made.version, Buffer.from("second"), later, false));
+      const second = await got("committed", one.commit(key, made.version, Buffer.from("second"), later));
       for (const expected of [made.version, otherThan(made.version)]) {
-        const { current } = await got("conflict", one.commit(key, expected, Buffer.from("third"), later, false));
+        const { current } = await got("conflict", one.commit(key, expected, Buffer.from("third"), later));
         assert.equal(current.version, second.version);
         assert.equal(current.idleAt, second.idleAt);
         assert.equal(current.body.toString(), "second");
@@ -80,7 +80,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const one = await engine();
       const { version } = await stored(one, newKey());
       const key = newKey();
-      assert.equal((await got("gone", one.commit(key, version, Buffer.from("late"), later, false))).ended, false);
+      assert.equal((await got("gone", one.commit(key, version, Buffer.from("late"), later))).ended, false);
       await isGone(one, key, false);
     });
 
@@ -89,7 +89,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const key = newKey();
       let { version } = await stored(one, key);
       for (let count = 0; count < 50; count++) {
-        const next = await got("committed", one.commit(key, version, Buffer.from(String(count)), later, false));
+        const next = await got("committed", one.commit(key, version, Buffer.from(String(count)), later));
         assert.equal(next.version, Math.max(version + 1, next.now));
         version = next.version;
       }
@@ -100,7 +100,7 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const key = newKey();
       const { version } = await stored(one, key);
       await advance(-3_600_000);
-      const next = await got("committed", one.commit(key, version, Buffer.from("second"), later, false));
+      const next = await got("committed", one.commit(key, version, Buffer.from("second"), later));
       assert.equal(next.version, version + 1);
       assert.equal(next.idleAt, next.now + later.idleMs);
     });
@@ -128,10 +128,10 @@ export function recordsPart({ describe, test, timed }: Part): void {
         const [one, two] = [await engine(), await engine()];
         const key = newKey();
         const passed = Buffer.from(body);
-        const made = await got("committed", one.create(key, passed, later, false));
+        const made = await got("committed", one.create(key, passed, later));
         await holds(two, key, body);
-        const next = await got("committed", one.commit(key, made.version, passed, later, false));
-        const { current } = await got("conflict", two.commit(key, made.version, Buffer.from("x"), later, false));
+        const next = await got("committed", one.commit(key, made.version, passed, later));
+        const { current } = await got("conflict", two.commit(key, made.version, Buffer.from("x"), later));
         assert.ok(current.body.equals(body));
         for await (const record of two.list()) if (record.key === key) assert.ok(record.body.equals(body));
         await holds(one, key, body, next.version);
@@ -142,15 +142,15 @@ export function recordsPart({ describe, test, timed }: Part): void {
       const one = await engine();
       const key = newKey();
       const body = randomBytes(3_000);
-      const made = await got("committed", one.create(key, Buffer.from(body), later, false));
+      const made = await got("committed", one.create(key, Buffer.from(body), later));
       const read = await got("found", one.read(key));
-      const { current } = await got("conflict", one.create(key, Buffer.from("x"), later, false));
+      const { current } = await got("conflict", one.create(key, Buffer.from("x"), later));
       const inList = [];
       for await (const record of one.list()) inList.push(record.body);
 
       let { version } = made;
       for (let count = 0; count < 30; count++) {
-        ({ version } = await got("committed", one.commit(key, version, randomBytes(3_000), later, false)));
+        ({ version } = await got("committed", one.commit(key, version, randomBytes(3_000), later)));
         await stored(one, newKey(), randomBytes(1_500).toString("hex"));
         await one.read(key);
       }

@@ -3,7 +3,7 @@
  * of twenty lines would have answered. A failure names its seed and step.
  */
 import assert from "node:assert/strict";
-import { ENDED_MARK_MS, type Engine } from "../engines/engine.js";
+import { ENDED_MARK_MS, type Engine, NO_NODE, type Writer } from "../engines/engine.js";
 import type { Key, Version } from "../names.js";
 import { chanceOf, newKey, type Part, type Stage, stored } from "./stage.js";
 
@@ -110,10 +110,10 @@ class Schedule {
 
     const reply =
       verb === "create"
-        ? await node.create(key, body, deadlines, this.#chance(2) === 0)
+        ? await node.create(key, body, deadlines, this.#writer())
         : verb === "commit"
-          ? await node.commit(key, version, body, deadlines, this.#chance(2) === 0)
-          : await node.regenerate(key, version, to, body, deadlines, this.#chance(2) === 0);
+          ? await node.commit(key, version, body, deadlines, this.#writer())
+          : await node.regenerate(key, version, to, body, deadlines, this.#writer());
     if (slot?.ended || (!slot && verb !== "create")) return [{ ...reply }, gone];
     if (slot && (verb === "create" || slot.version !== version))
       return [reply.outcome === "conflict" && shown(reply.current), shownSlot(slot)];
@@ -144,6 +144,11 @@ class Schedule {
   #live(key: Key): Slot | undefined {
     const slot = this.#slots.get(key);
     return slot && slot.until > this.#now ? slot : undefined;
+  }
+
+  /** One that means to keep a copy, or not: what engines with copies note down must change no answer. */
+  #writer(): Writer {
+    return { ...NO_NODE, number: this.#chance(3) - 1, keep: this.#chance(2) === 0 };
   }
 
   #pick<T>(list: readonly T[]): T {

@@ -143,7 +143,7 @@ export const later = { idleMs: 2 * ENDED_MARK_MS, absoluteAt: 0 } as const;
 
 /** A first record at `key`. */
 export function stored(engine: Engine, key: Key, body = "first", idleMs: number = later.idleMs): Promise<Committed> {
-  return got("committed", engine.create(key, Buffer.from(body), { idleMs, absoluteAt: 0 }, false));
+  return got("committed", engine.create(key, Buffer.from(body), { idleMs, absoluteAt: 0 }));
 }
 
 /** Fails unless `key` holds exactly this. */

@@ -9,7 +9,7 @@ import type { MaybePromise } from "../engines/engine.js";
  * one right after the other, over warm caches. On the memory engine it saves a fifth of a read-only request's CPU time.
  */
 export function answerInTurn<T>(
-  work: Promise<T>,
+  work: MaybePromise<T>,
   callback: ((error: unknown, value?: NoInfer<T>) => void) | null | undefined,
 ): Promise<T> {
   const later = (callback ?? undefined) && ((error: unknown, value?: T) => void setImmediate(() => callback?.(error, value)));

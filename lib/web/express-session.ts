@@ -4,6 +4,7 @@
  * object to where it comes from tells. An object of other make replaces the whole record.
  */
 import session from "express-session";
+import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
@@ -36,7 +37,8 @@ export class AnynodeStore extends session.Store {
 
   /** The session of an id, as plain data that belongs to the caller; undefined if there is none. */
   override get(sid: string, callback?: Callback<Data | undefined>): Promise<Data | undefined> {
-    return this.sessions.local ? answerInTurn(this.#get(sid), callback) : answer(this.#get(sid), callback);
+    const data = this.#get(sid);
+    return this.sessions.local ? answerInTurn(data, callback) : answer(data, callback);
   }
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */
@@ -106,8 +108,12 @@ export class AnynodeStore extends session.Store {
     return made;
   }
 
-  async #get(sid: string): Promise<Data | undefined> {
-    const loaded = await this.sessions.load(sid);
+  #get(sid: string): MaybePromise<Data | undefined> {
+    const loaded = this.sessions.load(sid);
+    return loaded instanceof Promise ? loaded.then((found) => this.#give(sid, found)) : this.#give(sid, loaded);
+  }
+
+  #give(sid: string, loaded: Loaded | undefined): Data | undefined {
     if (loaded === undefined) return undefined;
     const data = this.#dataOf(loaded);
     this.#given.set(data, new Origin(this.sessions, sid, loaded, shown(loaded.record.attributes)));
@@ -163,9 +169,10 @@ export class AnynodeStore extends session.Store {
   #originOf(sid: string, data: object): Origin {
     const known = this.#origins.get(data);
     if (known !== undefined && known.sid === sid) return known;
-    const fresh = new Origin(this.sessions, sid);
     // Only the host's own object lives on after this call; a plain one is a whole session each time that it comes.
-    if (typeof Reflect.get(data, "save") === "function") this.#origins.set(data, fresh);
+    const own = typeof Reflect.get(data, "save") === "function";
+    const fresh = new Origin(this.sessions, sid, undefined, undefined, own);
+    if (own) this.#origins.set(data, fresh);
     return fresh;
   }
 }

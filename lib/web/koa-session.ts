@@ -101,7 +101,7 @@ export class AnynodeKoaStore {
         "The session ended while a request wanted to regenerate it; nothing was carried over.",
       );
     }
-    const fresh = new Origin(this.sessions, key);
+    const fresh = new Origin(this.sessions, key, undefined, undefined, true);
     work.origins.set(key, fresh);
     return fresh;
   }

@@ -11,6 +11,8 @@ import type { HeaderPatch, Sessions } from "../sessions.js";
 export class Origin {
   readonly sid: string;
   readonly #sessions: Sessions;
+  /** The host made the id for this very object. */
+  readonly #fresh: boolean;
   #loaded: Loaded | undefined;
   /** The attributes as the object shows them: after a merge the record holds more. */
   #shown: AttributeTexts;
@@ -20,9 +22,10 @@ export class Origin {
   /** How many saves and touches are under way or wait for their turn. */
   #turns = 0;
 
-  /** Without `loaded`: an object that was never stored; its first save replaces whatever the id holds. */
-  constructor(sessions: Sessions, sid: string, loaded?: Loaded, shown: AttributeTexts = new Map()) {
+  /** Without `loaded`: an object that was never stored; its first save replaces whatever the id holds. `fresh`: its id was made for it. */
+  constructor(sessions: Sessions, sid: string, loaded?: Loaded, shown: AttributeTexts = new Map(), fresh = false) {
     this.#sessions = sessions;
+    this.#fresh = fresh;
     this.sid = sid;
     this.#loaded = loaded;
     this.#shown = shown;
@@ -48,7 +51,7 @@ export class Origin {
     return this.#inTurn(async () => {
       const outcome =
         this.#loaded === undefined
-          ? await this.#sessions.replace(this.sid, texts, patch)
+          ? await (this.#fresh ? this.#sessions.create(this.sid, texts, patch) : this.#sessions.replace(this.sid, texts, patch))
           : await this.#sessions.save(this.#loaded, changesBetween(this.#shown, texts), this.#news(patch));
       if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
       this.#shown = texts;

@@ -129,7 +129,7 @@ describe("kill -9", () => {
       process.kill(child.pid, "SIGKILL");
       const names = await child.rest();
       const engine = engineHere();
-      await engine.create(keyFor(`after-${round}`), body, hour, false);
+      await engine.create(keyFor(`after-${round}`), body, hour);
       // The last line may be cut off by the kill.
       for (const name of names.filter((text) => text.startsWith(`${round}-`)).slice(0, -1)) {
         acknowledged++;
@@ -162,7 +162,7 @@ describe("kill -9", () => {
 describe("a process that is stopped while it holds the writer lock", () => {
   test("the others open and read, their writes end within the deadline and never happen, and service is back with it", async () => {
     const engine = engineHere({ deadlineMs: 300 });
-    const created = await engine.create(keyFor("before"), body, hour, false);
+    const created = await engine.create(keyFor("before"), body, hour);
     if (created.outcome !== "committed") throw new Error("not created");
     const holder = childHere("lmdb-hold.ts", [dir]);
     expect(await holder.line()).toBe("holding");
@@ -171,8 +171,8 @@ describe("a process that is stopped while it holds the writer lock", () => {
     const turning = setInterval(() => turns++, 10);
     const startedAt = performance.now();
     const writes = await Promise.allSettled([
-      ...Array.from({ length: 20 }, (_, i) => engine.create(keyFor(`never-${i}`), body, hour, false)),
-      engine.commit(keyFor("before"), created.version, Buffer.from("never"), hour, false),
+      ...Array.from({ length: 20 }, (_, i) => engine.create(keyFor(`never-${i}`), body, hour)),
+      engine.commit(keyFor("before"), created.version, Buffer.from("never"), hour),
       engine.touch(keyFor("before"), created.version, { idleMs: 1, absoluteAt: 0 }),
       engine.end(keyFor("before")),
       engine.publish("news", "never"),
@@ -184,7 +184,7 @@ describe("a process that is stopped while it holds the writer lock", () => {
     const newcomer = engineHere({ deadlineMs: 300 });
     await newcomer.open();
     expect(await newcomer.read(keyFor("before"))).toMatchObject({ outcome: "found", body });
-    await expect(newcomer.create(keyFor("never-0"), body, hour, false)).rejects.toMatchObject({ code: "ENGINE_TIMEOUT" });
+    await expect(newcomer.create(keyFor("never-0"), body, hour)).rejects.toMatchObject({ code: "ENGINE_TIMEOUT" });
     await newcomer.close();
     expect(performance.now() - startedAt).toBeLessThan(5_000);
     clearInterval(turning);
@@ -194,7 +194,7 @@ describe("a process that is stopped while it holds the writer lock", () => {
     process.kill(holder.pid, "SIGCONT");
     expect(await holder.line()).toBe("released");
     expect(await holder.ended).toBe(0);
-    expect((await engine.create(keyFor("after"), body, hour, false)).outcome).toBe("committed");
+    expect((await engine.create(keyFor("after"), body, hour)).outcome).toBe("committed");
     const found: string[] = [];
     for await (const { key } of engine.list()) found.push(key);
     expect(found.sort()).toEqual([keyFor("after"), keyFor("before")].sort());
@@ -208,7 +208,7 @@ describe("a process that is stopped while it holds the writer lock", () => {
     expect(await exiting.line()).toBe("ENGINE_TIMEOUT");
     expect(await exiting.ended).toBe(null);
     process.kill(holder.pid, "SIGCONT");
-    expect((await engineHere().create(keyFor(1), body, hour, false)).outcome).toBe("committed");
+    expect((await engineHere().create(keyFor(1), body, hour)).outcome).toBe("committed");
   });
 
   test("and is killed there: the lock is free at once, and its batch never happened", async () => {
@@ -216,7 +216,7 @@ describe("a process that is stopped while it holds the writer lock", () => {
     await engine.open();
     const holder = childHere("lmdb-hold.ts", [dir]);
     await holder.line();
-    const waiting = engine.create(keyFor("waited"), body, hour, false);
+    const waiting = engine.create(keyFor("waited"), body, hour);
     process.kill(holder.pid, "SIGKILL");
     expect((await waiting).outcome).toBe("committed");
   });
@@ -230,7 +230,7 @@ describe("no room", () => {
     const versions: number[] = [];
     let refused: unknown;
     for (let i = 0; refused === undefined && i < 10_000; i++) {
-      const reply = await engine.create(keyFor(i), body, hour, false).catch((error) => {
+      const reply = await engine.create(keyFor(i), body, hour).catch((error) => {
         refused = error;
       });
       if (reply?.outcome === "committed") versions.push(reply.version);
@@ -242,7 +242,7 @@ describe("no room", () => {
     if (first.outcome !== "found") throw new Error("lost");
     expect((await engine.touch(keyFor(0), first.version, hour)).outcome).toBe("touched");
     for (let i = 1; i < versions.length; i++) expect((await engine.end(keyFor(i))).outcome).toBe("ended");
-    expect((await engine.create(keyFor("again"), body, hour, false)).outcome).toBe("committed");
+    expect((await engine.create(keyFor("again"), body, hour)).outcome).toBe("committed");
   });
 
   test("for the file (EFBIG): nothing is lost, and what needs no room works", async () => {
@@ -278,7 +278,7 @@ test("the file doesn't grow without end while records come and go", async () => 
   const sizes: number[] = [];
   const cycles = full ? 60 : 8;
   for (let cycle = 0; cycle < cycles; cycle++) {
-    const each = Array.from({ length: 2_000 }, (_, i) => engine.create(keyFor(`${cycle}-${i}`), body, hour, false));
+    const each = Array.from({ length: 2_000 }, (_, i) => engine.create(keyFor(`${cycle}-${i}`), body, hour));
     await Promise.all(each);
     await Promise.all(Array.from({ length: 500 }, (_, i) => engine.end(keyFor(`${cycle}-${i}`))));
     clock.advance(hour.idleMs + ENDED_MARK_MS);
@@ -295,7 +295,7 @@ describe("the directory", () => {
 
   test("is made for this user alone, as are its files, whatever its name", async () => {
     dir = join(dir, "../with.dot/nested");
-    await engineHere().create(keyFor(1), body, hour, false);
+    await engineHere().create(keyFor(1), body, hour);
     expect(modeOf(dir)).toBe(0o700);
     expect(readdirSync(dir).sort()).toEqual(["data.mdb", "lock.mdb"]);
     for (const file of readdirSync(dir)) expect(modeOf(join(dir, file))).toBe(0o600);
@@ -338,12 +338,12 @@ describe("the directory", () => {
 
 test("a slot of an unknown format is reported and left as it is", async () => {
   const engine = engineHere();
-  await engine.create(keyFor(1), body, hour, false);
+  await engine.create(keyFor(1), body, hour);
   const stored = Buffer.from(`s:${keyFor(2)}`);
   const future = Buffer.alloc(40, 0x7f);
   await look((environment) => environment.transaction(() => environment.put(stored, future)));
   await expect(engine.read(keyFor(2))).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
-  await expect(engine.create(keyFor(2), body, hour, false)).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
+  await expect(engine.create(keyFor(2), body, hour)).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
   const found: string[] = [];
   for await (const { key } of engine.list()) found.push(key);
   expect(found).toEqual([keyFor(1)]);

@@ -101,7 +101,7 @@ function newNodeId(): NodeId {
 }
 
 async function stored(engine: Engine, key: Key): Promise<Version> {
-  const created = await engine.create(key, BODY, IDLE, false);
+  const created = await engine.create(key, BODY, IDLE);
   if (created.outcome !== "committed") throw new Error(created.outcome);
   return created.version;
 }
@@ -152,7 +152,7 @@ describe.each([
     try {
       const answers = await Promise.all([
         codeOf(() => engine.read(key)),
-        codeOf(() => engine.commit(key, version, BODY, IDLE, false)),
+        codeOf(() => engine.commit(key, version, BODY, IDLE)),
         codeOf(() => engine.end(newKey())),
       ]);
       for (const { code, ms } of answers) {
@@ -206,7 +206,7 @@ describe.each([
     let acknowledged = 0;
     for (let round = 0; round < 10; round++) {
       const killed = server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
-      const commit = engine.commit(key, version, Buffer.from(String(round)), IDLE, false).catch(() => undefined);
+      const commit = engine.commit(key, version, Buffer.from(String(round)), IDLE).catch(() => undefined);
       await killed;
       const outcome = await commit;
       let now: Awaited<ReturnType<Engine["read"]>> | undefined;
@@ -248,7 +248,7 @@ describe.each([
     await server.command("REPLICAOF", "127.0.0.1", "1");
     try {
       expect((await codeOf(() => engine.beat(nodeId, joined.epoch, "{}"))).code).toBe("ENGINE_UNAVAILABLE");
-      expect((await codeOf(() => engine.commit(key, version, BODY, IDLE, false))).code).toBe("ENGINE_UNAVAILABLE");
+      expect((await codeOf(() => engine.commit(key, version, BODY, IDLE))).code).toBe("ENGINE_UNAVAILABLE");
       expect((await codeOf(() => engine.beat(newNodeId(), 1, "{}"))).code).toBe("ENGINE_UNAVAILABLE");
     } finally {
       await server.command("REPLICAOF", "NO", "ONE");
@@ -265,9 +265,9 @@ describe.each([
     await engine.list()[Symbol.asyncIterator]().next();
     await server.command("CONFIG", "SET", "maxmemory", "1");
     try {
-      expect((await codeOf(() => engine.create(newKey(), BODY, IDLE, false))).code).toBe("ENGINE_FULL");
-      expect((await codeOf(() => engine.commit(key, version, Buffer.from("b"), IDLE, false))).code).toBe("ENGINE_FULL");
-      expect((await codeOf(() => engine.regenerate(key, version, newKey(), BODY, IDLE, false))).code).toBe("ENGINE_FULL");
+      expect((await codeOf(() => engine.create(newKey(), BODY, IDLE))).code).toBe("ENGINE_FULL");
+      expect((await codeOf(() => engine.commit(key, version, Buffer.from("b"), IDLE))).code).toBe("ENGINE_FULL");
+      expect((await codeOf(() => engine.regenerate(key, version, newKey(), BODY, IDLE))).code).toBe("ENGINE_FULL");
       expect(await engine.read(key)).toMatchObject({ outcome: "found", version, body: BODY });
       expect(await engine.touch(key, version, { idleMs: 90_000, absoluteAt: 0 })).toMatchObject({ outcome: "touched" });
       expect(await engine.read(key)).toMatchObject({ outcome: "found", version, body: BODY });
@@ -289,17 +289,11 @@ describe.each([
     const engine = await make({ prefix: chosen });
     const key = newKey();
     const expiresAt = async (of: Key) => Number(await server.command("PEXPIRETIME", chosen + of)) + 1;
-    const created = await engine.create(key, BODY, IDLE, false);
+    const created = await engine.create(key, BODY, IDLE);
     if (created.outcome !== "committed") throw new Error(created.outcome);
     expect(created.idleAt).toBe(created.now + IDLE.idleMs);
     expect(await expiresAt(key)).toBe(created.idleAt);
-    const committed = await engine.commit(
-      key,
-      created.version,
-      BODY,
-      { idleMs: 90_000, absoluteAt: created.now + 70_000 },
-      false,
-    );
+    const committed = await engine.commit(key, created.version, BODY, { idleMs: 90_000, absoluteAt: created.now + 70_000 });
     if (committed.outcome !== "committed") throw new Error(committed.outcome);
     expect(committed.idleAt).toBe(created.now + 70_000);
     expect(await expiresAt(key)).toBe(committed.idleAt);
@@ -320,7 +314,7 @@ describe.each([
     const engine = await make({ prefix: chosen });
     for (const idleMs of [0, -5]) {
       const [one, two] = [newKey(), newKey()];
-      expect(await engine.commit(one, await stored(engine, one), BODY, { idleMs, absoluteAt: 0 }, false)).toMatchObject({
+      expect(await engine.commit(one, await stored(engine, one), BODY, { idleMs, absoluteAt: 0 })).toMatchObject({
         outcome: "committed",
       });
       expect(await engine.touch(two, await stored(engine, two), { idleMs: 5, absoluteAt: 1 })).toMatchObject({
@@ -340,8 +334,8 @@ describe.each([
     for (const key of [text, list]) {
       expect((await codeOf(() => engine.read(key))).code).toBe("RECORD_UNREADABLE");
       expect((await codeOf(() => engine.read(key, version))).code).toBe("RECORD_UNREADABLE");
-      expect((await codeOf(() => engine.create(key, BODY, IDLE, false))).code).toBe("RECORD_UNREADABLE");
-      expect((await codeOf(() => engine.commit(key, version, BODY, IDLE, false))).code).toBe("RECORD_UNREADABLE");
+      expect((await codeOf(() => engine.create(key, BODY, IDLE))).code).toBe("RECORD_UNREADABLE");
+      expect((await codeOf(() => engine.commit(key, version, BODY, IDLE))).code).toBe("RECORD_UNREADABLE");
       expect((await codeOf(() => engine.touch(key, version, IDLE))).code).toBe("RECORD_UNREADABLE");
     }
     expect(await server.command("GET", chosen + text)).toBe("not ours");
@@ -365,16 +359,16 @@ describe.each([
     const errors: unknown[] = [];
     const collect = async (work: () => unknown) => errors.push((await codeOf(work)).error);
     await server.command("ACL", "SETUSER", "default", "-evalsha", "-get");
-    await collect(() => engine.create(key, Buffer.from(secret), IDLE, false));
+    await collect(() => engine.create(key, Buffer.from(secret), IDLE));
     await collect(() => engine.read(key));
     await server.command("ACL", "SETUSER", "default", "+@all");
     await server.command("CONFIG", "SET", "maxmemory", "1");
-    await collect(() => engine.create(key, Buffer.from(secret), IDLE, false));
+    await collect(() => engine.create(key, Buffer.from(secret), IDLE));
     await server.command("CONFIG", "SET", "maxmemory", "0");
     server.freeze();
-    const frozen = collect(() => engine.create(key, Buffer.from(secret), IDLE, false));
+    const frozen = collect(() => engine.create(key, Buffer.from(secret), IDLE));
     await frozen;
-    const killed = collect(() => engine.create(key, Buffer.from(secret), IDLE, false));
+    const killed = collect(() => engine.create(key, Buffer.from(secret), IDLE));
     await server.restart();
     await killed;
     expect(errors).toHaveLength(5);
@@ -511,7 +505,7 @@ describe("a given client", () => {
     const version = await stored(engine, key);
     expect(isVersion(version)).toBe(true);
     expect(await engine.read(key)).toMatchObject({ outcome: "found", version, body: BODY });
-    expect(await engine.commit(key, version, BODY, IDLE, false)).toMatchObject({ outcome: "committed", now: expect.any(Number) });
+    expect(await engine.commit(key, version, BODY, IDLE)).toMatchObject({ outcome: "committed", now: expect.any(Number) });
     const joined = await engine.join(newNodeId(), 0, "{}");
     expect(joined).toMatchObject({ outcome: "joined", number: 0, revision: expect.any(Number) });
     const heard = new Promise<string>(
@@ -555,12 +549,12 @@ describe("a given client", () => {
     const engine = closed(redisEngine({ client, prefix: chosen, deadlineMs: 3_000 }));
     const key = newKey();
     // The first commit teaches the server the script: the one that counts is a single command.
-    const first = await engine.commit(key, await stored(engine, key), BODY, IDLE, false);
+    const first = await engine.commit(key, await stored(engine, key), BODY, IDLE);
     if (first.outcome !== "committed") throw new Error(first.outcome);
     const { version } = first;
     const direct = await byUrl({ prefix: chosen });
     proxy.loseReplies();
-    const commit = codeOf(() => engine.commit(key, version, BODY, IDLE, false));
+    const commit = codeOf(() => engine.commit(key, version, BODY, IDLE));
     await back(async () => {
       if ((await direct.read(key, version)).outcome === "same") throw new Error("not committed yet");
     });

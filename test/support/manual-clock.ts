@@ -21,6 +21,8 @@ export function manualClock(startAt = Date.UTC(2030, 0, 1)): ManualClock {
     },
     async advance(ms) {
       const until = at + ms;
+      // What is under way may be about to set a timer.
+      await new Promise(setImmediate);
       for (;;) {
         const [next] = [...tasks].filter((task) => task.dueAt <= until).sort((a, b) => a.dueAt - b.dueAt);
         if (next === undefined) break;

@@ -1,5 +1,6 @@
 /** Commits: concurrent ones of a node become one, a conflict is merged and tried again, and an unknown outcome is never repeated. */
 import { memoryEngine } from "anynode/memory";
+import { Copies } from "../../lib/cache/copies.js";
 import { EngineClock } from "../../lib/clock.js";
 import { Commits, type Wish } from "../../lib/commits.js";
 import type { Engine } from "../../lib/engines/engine.js";
@@ -32,15 +33,15 @@ async function stage(attributes: Record<string, unknown> | undefined = {}, idleM
   const clock = manualClock();
   const memory = memoryEngine({ clock });
   const double = engineDouble(memory);
-  const commits = new Commits(double.engine, clock, new EngineClock(clock), { deadlineMs: 1_000, maxBytes: MAX });
+  const engineClock = new EngineClock(clock);
+  const copies = new Copies(double.engine, clock, engineClock, "leased");
+  const commits = new Commits(double.engine, clock, engineClock, copies, { deadlineMs: 1_000, maxBytes: MAX });
   const key = keyOf(makeSid(), "test");
   const write = async (wanted: Record<string, unknown>): Promise<void> => {
     const record: SessionRecord = { header, attributes: new Map(Object.entries(wanted).map(([n, v]) => [n, JSON.stringify(v)])) };
     const body = encode(record, key, MAX);
     const found = await memory.read(key);
-    await (found.outcome === "found"
-      ? memory.commit(key, found.version, body, deadlines, false)
-      : memory.create(key, body, deadlines, false));
+    await (found.outcome === "found" ? memory.commit(key, found.version, body, deadlines) : memory.create(key, body, deadlines));
   };
   const load = async (): Promise<Loaded> => {
     const found = await memory.read(key);
@@ -254,7 +255,7 @@ test("a record that this node can't read is not overwritten", async () => {
   const { commits, key, load, memory } = await stage();
   const loaded = await load();
   const odd = Buffer.from([9, 9, 9]);
-  await memory.commit(key, loaded.version, odd, deadlines, false);
+  await memory.commit(key, loaded.version, odd, deadlines);
   await expect(commits.commit(key, loaded, setting("a", 1))).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
   await expect(commits.commit(key, undefined, setting("a", 1, true))).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
   expect(await memory.read(key)).toMatchObject({ body: odd });

@@ -84,8 +84,7 @@ const faults: Record<string, (sound: Engine) => Partial<Engine>> = {
     async touch(key, expected, deadlines) {
       const found = await sound.read(key);
       const reply = await sound.touch(key, expected, deadlines);
-      if (reply.outcome === "touched" && found.outcome === "found")
-        await sound.commit(key, expected, found.body, deadlines, false);
+      if (reply.outcome === "touched" && found.outcome === "found") await sound.commit(key, expected, found.body, deadlines);
       return reply;
     },
   }),

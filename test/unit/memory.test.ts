@@ -16,7 +16,7 @@ async function listed(engine: ReturnType<typeof memoryEngine>): Promise<number> 
 
 test("reads answer at once", async () => {
   const engine = memoryEngine({ clock: manualClock() });
-  await engine.create(keyFor(1), body, minute, false);
+  await engine.create(keyFor(1), body, minute);
   expect(engine.read(keyFor(1))).toMatchObject({ outcome: "found", body });
   expect(engine.read(keyFor(2))).toEqual({ outcome: "gone", ended: false });
 });
@@ -27,12 +27,12 @@ describe("the sweep", () => {
     const engine = memoryEngine({ clock });
     engine.read(keyFor(1));
     expect(clock.timers()).toBe(0);
-    await engine.create(keyFor(1), body, minute, false);
-    await engine.create(keyFor(2), body, minute, false);
+    await engine.create(keyFor(1), body, minute);
+    await engine.create(keyFor(2), body, minute);
     expect(clock.timers()).toBe(1);
     await clock.advance(61_000);
     expect(clock.timers()).toBe(0);
-    await engine.create(keyFor(3), body, minute, false);
+    await engine.create(keyFor(3), body, minute);
     await engine.close();
     expect(clock.timers()).toBe(0);
   });
@@ -53,7 +53,7 @@ describe("the sweep", () => {
     const clock = manualClock();
     const engine = memoryEngine({ clock });
     for (let i = 0; i < 5_000; i++) {
-      await engine.create(keyFor(i), body, { idleMs: i % 10 === 0 ? 1e9 : 1_000, absoluteAt: 0 }, false);
+      await engine.create(keyFor(i), body, { idleMs: i % 10 === 0 ? 1e9 : 1_000, absoluteAt: 0 });
     }
     await clock.advance(1_000);
     expect(await listed(engine)).toBe(500);
@@ -65,11 +65,11 @@ describe("the sweep", () => {
   test("remembers how far versions had come, whatever the clock says afterwards", async () => {
     const clock = manualClock();
     const engine = memoryEngine({ clock });
-    const first = await engine.create(keyFor(1), body, minute, false);
+    const first = await engine.create(keyFor(1), body, minute);
     await clock.advance(61_000);
     expect(clock.timers()).toBe(0);
     await clock.advance(-3_600_000);
-    const second = await engine.create(keyFor(1), body, minute, false);
+    const second = await engine.create(keyFor(1), body, minute);
     if (first.outcome !== "committed" || second.outcome !== "committed") throw new Error("a create was refused");
     expect(second.version).toBeGreaterThan(first.version);
   });

@@ -6,7 +6,7 @@ import { KeyCache } from "../../lib/cache/key-cache.js";
 import { NearCache } from "../../lib/cache/near-cache.js";
 import { isVersion, type Key, type Version } from "../../lib/names.js";
 import { isSid, keyOf, makeSid } from "../../lib/session/id.js";
-import type { SessionRecord } from "../../lib/session/record.js";
+import type { Loaded, SessionRecord } from "../../lib/session/record.js";
 
 const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
 const recordOf = (characters: number): SessionRecord => ({ header, attributes: new Map([["a", "x".repeat(characters)]]) });
@@ -19,6 +19,12 @@ const versionOf = (number: number): Version => {
   if (!isVersion(number)) throw new Error("version");
   return number;
 };
+const loadedAt = (key: Key, version: number, record: SessionRecord): Loaded => ({
+  key,
+  version: versionOf(version),
+  idleAt: 1,
+  record,
+});
 
 test("any schedule of put, get and drop gives what was put last under that key, or nothing", () => {
   const step = fc.record({
@@ -33,15 +39,15 @@ test("any schedule of put, get and drop gives what was put last under that key, 
       for (const { verb, key, version } of steps) {
         if (verb === "put") {
           const record = recordOf(version);
-          cache.put(keyAt(key), versionOf(version), record);
+          cache.put(loadedAt(keyAt(key), version, record), 0);
           model.set(key, { version, record });
         } else if (verb === "drop") {
           cache.drop(keyAt(key));
           model.delete(key);
         }
         const [entry, known] = [cache.get(keyAt(key)), model.get(key)];
-        expect(entry?.version).toBe(known?.version);
-        expect(entry?.record).toBe(known?.record);
+        expect(entry?.loaded.version).toBe(known?.version);
+        expect(entry?.loaded.record).toBe(known?.record);
       }
       for (const key of model.keys()) cache.drop(keyAt(key));
       expect(cache.bytes).toBe(0);
@@ -52,9 +58,9 @@ test("any schedule of put, get and drop gives what was put last under that key, 
 test("100,000 sessions passing through stay inside the bounds; the last ones stay, and what is used stays longest", () => {
   const cache = new NearCache();
   const used = keyAt(-1);
-  cache.put(used, versionOf(1), recordOf(10));
+  cache.put(loadedAt(used, 1, recordOf(10)), 0);
   for (let i = 0; i < 100_000; i++) {
-    cache.put(keyAt(i), versionOf(1), recordOf(1_000));
+    cache.put(loadedAt(keyAt(i), 1, recordOf(1_000)), 0);
     if (i % 1_000 === 0) expect(cache.get(used)).toBeDefined();
     expect(cache.bytes).toBeLessThanOrEqual(33_554_432);
   }
@@ -64,8 +70,8 @@ test("100,000 sessions passing through stay inside the bounds; the last ones sta
 
 test("a record that would push out many others isn't kept", () => {
   const cache = new NearCache();
-  cache.put(keyAt(1), versionOf(1), recordOf(10));
-  cache.put(keyAt(2), versionOf(1), recordOf(10_000_000));
+  cache.put(loadedAt(keyAt(1), 1, recordOf(10)), 0);
+  cache.put(loadedAt(keyAt(2), 1, recordOf(10_000_000)), 0);
   expect(cache.get(keyAt(1))).toBeDefined();
   expect(cache.get(keyAt(2))).toBeUndefined();
 });
@@ -79,7 +85,7 @@ test("the key cache gives the same keys as hashing does, however many ids pass t
 test("the memory engine keeps no Buffer that it was given: a slice would hold a slab of 8 KB for as long as the record lives", async () => {
   const engine = memoryEngine();
   const body = Buffer.from("as it was");
-  await engine.create(keyAt(1), body, { idleMs: 60_000, absoluteAt: 0 }, false);
+  await engine.create(keyAt(1), body, { idleMs: 60_000, absoluteAt: 0 });
   body.fill("x");
   expect(await engine.read(keyAt(1))).toMatchObject({ outcome: "found", body: Buffer.from("as it was") });
   await engine.close();

@@ -1,5 +1,6 @@
 /** G9: the registry knows who is alive, a node that lost its row joins again, and one that leaves leaves nothing behind. */
 import { memoryEngine } from "anynode/memory";
+import { Copies } from "../../lib/cache/copies.js";
 import { EngineClock } from "../../lib/clock.js";
 import { type Engine, MAX_NODES } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
@@ -22,7 +23,9 @@ function stage() {
     }
     const own: EventName[] = ["fenced", "engine-down", "engine-up"];
     for (const event of own) events.on(event, () => told.push(event));
-    const registry = new Registry(engine, clock, new EngineClock(clock), events, { name, address: "", version: "1.2.3" });
+    const engineClock = new EngineClock(clock);
+    const about = { name, address: "", version: "1.2.3", reads: "leased" } as const;
+    const registry = new Registry(engine, clock, engineClock, events, new Copies(engine, clock, engineClock, "leased"), about);
     return { registry, told };
   };
   return { clock, memory, node };
@@ -43,6 +46,7 @@ test("a row says who: id, number, epoch, name, address, state, started, version"
       state: "live",
       startedAt: clock.now(),
       version: "1.2.3",
+      reads: "leased",
     },
   ]);
 });

@@ -251,7 +251,7 @@ describe("a record that this node can't read", () => {
     const events = heard(node, "unreadable");
     const sid = makeSid();
     const key = keyOf(sid, memory.namespace);
-    await memory.create(key, body(key), later, false);
+    await memory.create(key, body(key), later);
     return { node, memory, sid, key, events };
   }
   test.each([

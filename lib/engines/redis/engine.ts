@@ -12,18 +12,23 @@ import {
   type Committed,
   type Conflict,
   type Deadlines,
+  type Echo,
   ENDED_MARK_MS,
   type Ended,
   type Engine,
+  type Filled,
   type Found,
   type Gone,
   type Joined,
   type Listed,
   type Moved,
+  NO_NODE,
   type Row,
   type Same,
   type Subscription,
   type Touched,
+  type Waiting,
+  type Writer,
 } from "../engine.js";
 import { Channel } from "./channel.js";
 import { failure, replyCode } from "./failure.js";
@@ -32,7 +37,7 @@ import { Link } from "./link.js";
 import { Registry } from "./registry.js";
 import { Scripts } from "./scripts.js";
 import { type GivenClient, sourceOf } from "./source.js";
-import { HEADER_BYTES, header, readable, whole } from "./value.js";
+import { header, readable, whole } from "./value.js";
 
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
@@ -95,24 +100,22 @@ class RedisEngine implements Engine {
     const name = this.#keys.record(key);
     return known === undefined
       ? this.#within(() => this.#link.call(["GET", name])).then(whole)
-      : this.#within(() => this.#readChanged(name, known));
+      : this.fill(key, NO_NODE.number, known).then(({ read }) => read);
   }
 
-  async #readChanged(name: string, known: Version): Promise<Found | Same | Gone> {
-    const facts = header(await this.#link.call(["GETRANGE", name, "0", String(HEADER_BYTES - 1)]));
-    if ("outcome" in facts) return facts;
-    if (facts.version === known) return { outcome: "same", version: facts.version, idleAt: facts.idleAt };
-    return whole(await this.#link.call(["GET", name]));
+  async fill(key: Key, number: number, known?: Version): Promise<Filled> {
+    const args = [this.#keys.record(key), String(number), String(known ?? 0)];
+    return filled(await this.#within(() => this.#scripts.run("fill-1", args)), known);
   }
 
-  create(key: Key, body: Buffer, deadlines: Deadlines, _keep: boolean): Promise<Committed | Conflict | Gone> {
-    const args = [this.#keys.record(key), ...texts(deadlines), body];
-    return this.#within(() => this.#scripts.run("create-1", args)).then(committed);
+  create(key: Key, body: Buffer, deadlines: Deadlines, by = NO_NODE, fresh = false): Promise<Committed | Conflict | Gone> {
+    const args = [...this.#keys.told(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
+    return this.#within(() => this.#scripts.run("create-2", args)).then(committed);
   }
 
-  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, _keep: boolean): Promise<Committed | Conflict | Gone> {
-    const args = [this.#keys.record(key), String(expected), ...texts(deadlines), body];
-    return this.#within(() => this.#scripts.run("commit-1", args)).then(committed);
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by = NO_NODE): Promise<Committed | Conflict | Gone> {
+    const args = [...this.#keys.told(key), String(expected), ...texts(deadlines), body, writer(by)];
+    return this.#within(() => this.#scripts.run("commit-2", args)).then(committed);
   }
 
   async touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone> {
@@ -123,11 +126,11 @@ class RedisEngine implements Engine {
     return "outcome" in facts ? facts : { outcome: "moved" };
   }
 
-  async end(key: Key): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-1", [this.#keys.record(key), MARK_STAYS]));
-    const [state, now] = Array.isArray(reply) ? reply : [];
+  async end(key: Key, by = NO_NODE): Promise<Ended> {
+    const reply = await this.#within(() => this.#scripts.run("end-2", [...this.#keys.told(key), MARK_STAYS, writer(by)]));
+    const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
     const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), waitFor: [] };
+    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
   }
 
   regenerate(
@@ -136,10 +139,11 @@ class RedisEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
-    _keep: boolean,
+    by = NO_NODE,
   ): Promise<Committed | Conflict | Gone> {
-    const args = [this.#keys.record(from), this.#keys.record(to), String(expected), ...texts(deadlines), body, MARK_STAYS];
-    return this.#within(() => this.#scripts.run("regenerate-2", args)).then(committed);
+    const keys = [this.#keys.record(from), ...this.#keys.told(to)];
+    const args = [...keys, String(expected), ...texts(deadlines), body, MARK_STAYS, writer(by)];
+    return this.#within(() => this.#scripts.run("regenerate-3", args)).then(committed);
   }
 
   /** A record that Redis' SCAN returns twice (its table grew or shrank meanwhile) is yielded twice. */
@@ -169,8 +173,8 @@ class RedisEngine implements Engine {
     return this.#within(() => this.#registry.join(nodeId, lastEpoch, about));
   }
 
-  beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten> {
-    return this.#within(() => this.#registry.beat(nodeId, epoch, about));
+  beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Promise<Beaten> {
+    return this.#within(() => this.#registry.beat(nodeId, epoch, about, echo));
   }
 
   leave(nodeId: NodeId, epoch: number): Promise<void> {
@@ -188,7 +192,10 @@ class RedisEngine implements Engine {
   async subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription> {
     const renew = (error: unknown) => this.#channel.renew(error);
     const subscription = await this.#within(() => this.#channel.subscribe(this.#keys.channel(channel), onMessage), renew);
-    return { close: () => (this.#closed ? Promise.resolve() : this.#within(() => subscription.close(), renew)) };
+    return {
+      close: () => (this.#closed ? Promise.resolve() : this.#within(() => subscription.close(), renew)),
+      renew: async () => this.#channel.renew(new Error("nothing was heard on it")),
+    };
   }
 
   async close(): Promise<void> {
@@ -255,13 +262,36 @@ class RedisEngine implements Engine {
 
 function committed(reply: unknown): Committed | Conflict | Gone {
   if (Array.isArray(reply)) {
-    const [version, idleAt, now] = reply;
+    const [version, idleAt, now, unannounced, ...waits] = reply;
     const number = Number(version);
-    if (isVersion(number))
-      return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), waitFor: [] };
+    if (isVersion(number)) {
+      return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), ...told(unannounced, waits) };
+    }
   }
   const current = whole(reply);
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
+}
+
+/** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */
+function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, "waitFor" | "unannounced"> {
+  const waitFor: Waiting[] = [];
+  for (let i = 0; i + 1 < waits.length; i += 2) waitFor.push({ number: Number(waits[i]), leftMs: Number(waits[i + 1]) });
+  return Number(unannounced) === 1 ? { waitFor, unannounced: true } : { waitFor };
+}
+
+const DOUBTS = { none: 0, clock: 1, ledger: 2 } as const;
+
+/** A writer as lua/copies.lua reads it. */
+function writer({ number, epoch, keep, sentAt, doubt }: Writer): string {
+  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]}`;
+}
+
+function filled(reply: unknown, known: Version | undefined): Filled {
+  const [counts, value] = Array.isArray(reply) ? reply : [0, null];
+  const facts = header(value);
+  if ("outcome" in facts) return { counts: false, read: facts };
+  const { version, idleAt } = facts;
+  return { counts: Number(counts) === 1, read: version === known ? { outcome: "same", version, idleAt } : whole(value) };
 }
 
 /** Whole milliseconds that fit the 6 bytes of the layout. */

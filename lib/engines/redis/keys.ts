@@ -9,19 +9,27 @@ const MAX_PREFIX = 64;
 
 export class Keys {
   readonly prefix: string;
-  /** The registry's three keys, as lua/registry.lua numbers them. */
+  /** The registry's keys, as lua/registry.lua numbers them. */
   readonly registry: readonly [rows: string, leases: string, meta: string];
+  /** Who may trust copies for how long, and how many drops each node was sent: see lua/copies.lua. */
+  readonly ledger: string;
   /** What SCAN is to match: every record (and the registry, whose names aren't keys). */
   readonly pattern: string;
 
   constructor(prefix: string) {
     this.prefix = checkPrefix(prefix);
     this.registry = [`${prefix}{registry}:rows`, `${prefix}{registry}:leases`, `${prefix}{registry}:meta`];
+    this.ledger = `${prefix}{registry}:copies`;
     this.pattern = `${prefix}{*`;
   }
 
   record(key: Key): string {
     return this.prefix + key;
+  }
+
+  /** A record and the ledger: what a verb needs that writes one and tells those who have copies. */
+  told(key: Key): [record: string, ledger: string] {
+    return [this.record(key), this.ledger];
   }
 
   /** The key that a name from SCAN stands for, if it is a record's. */

@@ -2,11 +2,21 @@
  * The registry's verbs on Redis: a row a node, one script a verb. lua/registry.lua has the layout and the rules.
  */
 import { isNodeId, type NodeId } from "../../names.js";
-import { type Beaten, type Joined, MAX_NODES, REGISTRY_LEASE_MS, type Row } from "../engine.js";
+import {
+  type Beaten,
+  COPY_LEASE_MS,
+  type Echo,
+  type Joined,
+  LEASE_MARGIN_MS,
+  MAX_NODES,
+  REGISTRY_LEASE_MS,
+  type Row,
+} from "../engine.js";
 import type { Keys } from "./keys.js";
 import type { Scripts } from "./scripts.js";
 
 const LEASE = String(REGISTRY_LEASE_MS);
+const COPY_LEASE = String(COPY_LEASE_MS + LEASE_MARGIN_MS);
 
 export class Registry {
   readonly #scripts: Scripts;
@@ -25,14 +35,24 @@ export class Registry {
     return { outcome: "joined", number, epoch, now, revision };
   }
 
-  async beat(nodeId: NodeId, epoch: number, about: string): Promise<Beaten> {
-    const reply = await this.#scripts.run("beat-3", [...this.#keys.registry, nodeId, String(epoch), about, LEASE]);
-    const [now = 0, revision, grace] = numbers(reply);
-    return revision === undefined ? { outcome: "fenced", now } : { outcome: "beaten", now, revision, grace: grace === 1 };
+  async beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Promise<Beaten> {
+    const echoed = [String(echo?.serial ?? 0), echo?.trusts ? COPY_LEASE : "0"];
+    const reply = await this.#scripts.run("beat-4", [
+      ...this.#keys.registry,
+      this.#keys.ledger,
+      nodeId,
+      String(epoch),
+      about,
+      LEASE,
+      ...echoed,
+    ]);
+    const [now = 0, revision, grace, mute, forgotten] = numbers(reply);
+    if (revision === undefined) return { outcome: "fenced", now };
+    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1, forgotten: forgotten === 1 };
   }
 
   async leave(nodeId: NodeId, epoch: number): Promise<void> {
-    await this.#scripts.run("leave-3", [...this.#keys.registry, nodeId, String(epoch), LEASE]);
+    await this.#scripts.run("leave-4", [...this.#keys.registry, this.#keys.ledger, nodeId, String(epoch), LEASE]);
   }
 
   async nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {

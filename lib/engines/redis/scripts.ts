@@ -8,17 +8,18 @@ import { join } from "node:path";
 import type { Argument } from "./client.js";
 import { replyCode } from "./failure.js";
 
-/** Which shared head stands in front of which verb. */
+/** Which shared heads stand in front of which verb. */
 const HEADS = {
-  "create-1": "record",
-  "commit-1": "record",
-  "touch-1": "record",
-  "end-1": "record",
-  "regenerate-2": "record",
-  "join-3": "registry",
-  "beat-3": "registry",
-  "leave-3": "registry",
-  "nodes-3": "registry",
+  "fill-1": ["record"],
+  "create-2": ["record", "copies"],
+  "commit-2": ["record", "copies"],
+  "touch-1": ["record"],
+  "end-2": ["record", "copies"],
+  "regenerate-3": ["record", "copies"],
+  "join-3": ["registry"],
+  "beat-4": ["registry"],
+  "leave-4": ["registry"],
+  "nodes-3": ["registry"],
 } as const;
 export type Verb = keyof typeof HEADS;
 
@@ -58,7 +59,7 @@ export class Scripts {
     const known = this.#scripts.get(verb);
     if (known !== undefined) return known;
     const read = (name: string) => readFileSync(join(__dirname, "lua", `${name}.lua`), "utf8");
-    const text = read(HEADS[verb]) + read(verb);
+    const text = [...HEADS[verb], verb].map(read).join("");
     const sha = createHash("sha1").update(text).digest("hex");
     const script: Script = { text, sha, keyCount: verb.slice(verb.lastIndexOf("-") + 1), loading: undefined };
     this.#scripts.set(verb, script);

@@ -8,13 +8,13 @@ const [, , dir = "", asked = "", answered = ""] = process.argv;
 async function main(): Promise<void> {
   const engine = lmdbEngine({ dir, deadlineMs: 10_000 });
   const deadlines = { idleMs: 1e6, absoluteAt: 0 };
-  let last = await engine.create(keyFor("pair"), Buffer.from("0"), deadlines, false);
+  let last = await engine.create(keyFor("pair"), Buffer.from("0"), deadlines);
   const out = openSync(answered, "w");
   let count = 0;
   for await (const chunk of createReadStream(asked)) {
     for (const _ of chunk) {
       if (last.outcome !== "committed") throw new Error(`not committed but ${last.outcome}`);
-      last = await engine.commit(keyFor("pair"), last.version, Buffer.from(String(++count)), deadlines, false);
+      last = await engine.commit(keyFor("pair"), last.version, Buffer.from(String(++count)), deadlines);
       writeSync(out, "!");
     }
   }

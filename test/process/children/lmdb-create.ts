@@ -11,7 +11,7 @@ async function main(): Promise<void> {
   const create = async (): Promise<void> => {
     for (;;) {
       const name = `${round}-${count++}`;
-      const reply = await engine.create(keyFor(name), Buffer.from(name), { idleMs: 1e6, absoluteAt: 0 }, false);
+      const reply = await engine.create(keyFor(name), Buffer.from(name), { idleMs: 1e6, absoluteAt: 0 });
       if (reply.outcome === "committed") writeSync(1, `${name}\n`);
     }
   };

@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   // Eight at a time: the ones that share a batch with the one that found no room must settle too.
   for (let count = 0; code === "" && count < 100_000; count += 8) {
     const replies = await Promise.allSettled(
-      Array.from({ length: 8 }, (_, i) => engine.create(keyFor(count + i), body, deadlines, false)),
+      Array.from({ length: 8 }, (_, i) => engine.create(keyFor(count + i), body, deadlines)),
     );
     for (const reply of replies) {
       if (reply.status === "fulfilled" && reply.value.outcome === "committed") stored.push(reply.value.version);
@@ -34,11 +34,11 @@ async function main(): Promise<void> {
   const [touched, ended] = await Promise.allSettled([
     engine.touch(keyFor(0), first, deadlines),
     engine.end(keyFor(1)),
-    engine.create(keyFor("more"), body, deadlines, false),
-    engine.create(keyFor("most"), body, deadlines, false),
+    engine.create(keyFor("more"), body, deadlines),
+    engine.create(keyFor("most"), body, deadlines),
   ]);
   for (let i = 2; i < stored.length; i++) await engine.end(keyFor(i));
-  const again = await engine.create(keyFor("again"), body, deadlines, false).catch((error) => ({ outcome: String(error) }));
+  const again = await engine.create(keyFor("again"), body, deadlines).catch((error) => ({ outcome: String(error) }));
   const outcome = (settled: PromiseSettledResult<{ outcome: string }>) =>
     settled.status === "fulfilled" ? settled.value.outcome : String(settled.reason);
   const report = {

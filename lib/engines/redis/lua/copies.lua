@@ -1,0 +1,105 @@
+-- Stands behind record.lua in front of every verb that writes a value: tells those who may have a copy of the old one.
+-- The ledger (the last of KEYS), a hash of two fields a node number:
+--   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
+-- A writer, one of ARGV: "number epoch keep sentAt doubt"
+--   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
+--   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease;
+--   2, nor that this ledger is complete
+-- The invariant: whoever has a copy is in `copies`, or in `told` and hasn't heard yet. Bits stay; only `toldUntil` lapses.
+local COPY_LEASE = 2250
+local TOLERATED = 250
+local ledger = KEYS[#KEYS]
+local channel = string.sub(ledger, 1, -18) .. 'channel:node-'
+local writer = { string.match(ARGV[#ARGV], '^(%S+) (%S+) (%S+) (%S+) (%S+)$') }
+local me, keep, sent_at = tonumber(writer[1]), writer[3] == '1', tonumber(writer[4])
+-- It ran later than it should, so its node may have given it up; or this clock jumped, so what it granted seems to be over.
+local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
+local unannounced = 0
+
+local function has(high, low, number)
+  if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
+  return math.floor(high / 2 ^ (number - 32)) % 2 == 1
+end
+
+local function bit_of(number)
+  if number < 0 then return 0, 0 end
+  if number < 32 then return 0, 2 ^ number end
+  return 2 ^ (number - 32), 0
+end
+
+-- Drop counts start from a time in microseconds, so that one that was lost can't count right by accident.
+local function count(number)
+  if redis.call('HINCRBY', ledger, 'd' .. number, 1) > 1 then return end
+  redis.call('HSET', ledger, 'd' .. number, string.format('%.0f', time[1] * 1000000 + time[2]))
+end
+
+local function tell(number, message)
+  count(number)
+  local told = redis.pcall('PUBLISH', channel .. number, message)
+  if type(told) == 'table' and told.err then unannounced = 1 end
+end
+
+-- How long that node may still trust what it has. Nothing known of it: a whole lease.
+local function left_of(number)
+  local trusted_until = tonumber(redis.call('HGET', ledger, 'u' .. number) or now + COPY_LEASE)
+  if suspect and trusted_until > 0 then return COPY_LEASE end
+  return math.max(0, trusted_until - now)
+end
+
+-- Who may have a copy of what `facts` (copies, told, toldUntil as they stand in a value) is the head of: two words of bits.
+-- nil: nothing is there, so nobody knows who had copies: all live nodes.
+local function affected(facts)
+  local high, low = 0, 0
+  if facts then
+    local told_high, told_low, told_until
+    high, low, told_high, told_low, told_until = struct.unpack('>I4I4I4I4I6', facts)
+    if told_until > now or suspect then
+      high, low = bit.bor(high, told_high) % 2 ^ 32, bit.bor(low, told_low) % 2 ^ 32
+    end
+    return high, low
+  end
+  local all = redis.call('HGETALL', ledger)
+  for i = 1, #all, 2 do
+    local number = tonumber(string.match(all[i], '^u(%d+)$'))
+    if number and (tonumber(all[i + 1]) > now or suspect) then
+      local bit_high, bit_low = bit_of(number)
+      high, low = high + bit_high, low + bit_low
+    end
+  end
+  return high, low
+end
+
+-- The facts of a value that takes the place of one whose copies were `high, low`.
+local function facts_after(high, low, keeps)
+  local my_high, my_low = 0, 0
+  if keeps then my_high, my_low = bit_of(me) end
+  local told_until = (high > 0 or low > 0) and now + COPY_LEASE or 0
+  return struct.pack('>I4I4I4I4I6', my_high, my_low, high, low, told_until)
+end
+
+-- Once the value stands: tells those nodes, and appends to `reply` whether a message was refused, then for whom the writer waits and
+-- for how long. The writer itself is told only if it may have given this command up: else it sees to its own copy by itself.
+local function announce(key, version, high, low, what, reply)
+  local at = #reply + 1
+  reply[at] = 0
+  local my_high, my_low = bit_of(me)
+  if not suspect and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
+  local message = string.format('drop %s %.0f %s %s %s', string.sub(key, #ledger - 16), version, writer[1], writer[2], what)
+  for number = 0, 62 do
+    if has(high, low, number) and (number ~= me or suspect) then
+      local left = number ~= me and left_of(number) or 0
+      if left > 0 then
+        table.insert(reply, number)
+        table.insert(reply, left)
+      end
+      tell(number, message)
+    end
+  end
+  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
+  if writer[5] == '2' then
+    table.insert(reply, -1)
+    table.insert(reply, COPY_LEASE)
+  end
+  reply[at] = unannounced
+  return reply
+end
