@@ -7,7 +7,7 @@ import type { Clock, EngineClock } from "./clock.js";
 import type { Engine, Found } from "./engines/engine.js";
 import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
-import { decode, encode } from "./session/codec.js";
+import { type Codec, unreadable } from "./session/codec.js";
 import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
 
 export type CommitOutcome =
@@ -37,13 +37,15 @@ export class Commits {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
-  readonly #limits: { readonly deadlineMs: number; readonly maxBytes: number };
+  readonly #codec: Codec;
+  readonly #deadlineMs: number;
 
-  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, limits: { deadlineMs: number; maxBytes: number }) {
+  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, codec: Codec, deadlineMs: number) {
     this.#engine = engine;
     this.#clock = clock;
     this.#engineClock = engineClock;
-    this.#limits = limits;
+    this.#codec = codec;
+    this.#deadlineMs = deadlineMs;
   }
 
   commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
@@ -118,7 +120,7 @@ export class Commits {
 
   /** Those whose deadline is over have waited long enough: nothing of theirs is under way. */
   #giveUp(jobs: Job[]): void {
-    const { deadlineMs } = this.#limits;
+    const deadlineMs = this.#deadlineMs;
     const now = this.#clock.monotonic();
     remove(jobs, (job) => {
       if (now - job.askedAt < deadlineMs) return false;
@@ -154,7 +156,7 @@ export class Commits {
   }
 
   #store(key: Key, current: Loaded | undefined, record: SessionRecord) {
-    const body = encode(record, key, this.#limits.maxBytes);
+    const body = this.#codec.encode(record, key);
     const deadlines = deadlinesOf(record.header);
     return current === undefined
       ? this.#engine.create(key, body, deadlines, false)
@@ -168,10 +170,8 @@ export class Commits {
 
   /** What another node stored. One that can't be read is not ours to overwrite. */
   #read(key: Key, found: Found): Loaded {
-    const decoded = decode(found.body, key, this.#limits.maxBytes);
-    if (decoded.outcome !== "record") {
-      throw new AnynodeError("RECORD_UNREADABLE", `The stored record is ${decoded.outcome} to this node; it is left as it is.`);
-    }
+    const decoded = this.#codec.decode(found.body, key);
+    if (decoded.outcome !== "record") throw unreadable(decoded);
     return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
   }
 }

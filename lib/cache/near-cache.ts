@@ -55,6 +55,11 @@ export class NearCache {
     this.#bytes -= entry.bytes;
   }
 
+  clear(): void {
+    this.#entries.clear();
+    this.#bytes = 0;
+  }
+
   /** What the entries cost, by estimate, in bytes. */
   get bytes(): number {
     return this.#bytes;

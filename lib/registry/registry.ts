@@ -27,14 +27,29 @@ export interface Node {
   readonly startedAt: number;
   /** Of this library. */
   readonly version: string;
+  /** The ids of the keys with which it opens records, `"plain"` among them if it reads what isn't sealed. */
+  readonly keys: readonly string[];
 }
 type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version">;
+
+/** What the registry tells the others of this node's keyring, and tells it of theirs. */
+export interface AnnouncedKeys {
+  readonly ids: readonly string[];
+  /** Whether it needn't know which keys the others have. */
+  readonly settled: boolean;
+  /** The `keys` of every other node, of those that left within the last lease, too: they may still be serving their last requests. */
+  heard(others: readonly (readonly string[])[]): void;
+}
+
+/** What a node reads that doesn't say: it is of a version before keyrings. */
+const NO_KEYS: readonly string[] = ["plain"];
 
 export class Registry {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
   readonly #events: Events;
+  readonly #keys: AnnouncedKeys;
   #about: About;
   #nodeId = freshNodeId();
   #number = -1;
@@ -49,11 +64,19 @@ export class Registry {
   #beating: Promise<void> | undefined;
 
   /** @internal Made by Sessions. */
-  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, events: Events, about: Omit<About, "state" | "startedAt">) {
+  constructor(
+    engine: Engine,
+    clock: Clock,
+    engineClock: EngineClock,
+    events: Events,
+    about: Omit<About, "state" | "startedAt">,
+    keys: AnnouncedKeys,
+  ) {
     this.#engine = engine;
     this.#clock = clock;
     this.#engineClock = engineClock;
     this.#events = events;
+    this.#keys = keys;
     this.#about = { ...about, state: "live", startedAt: clock.now() };
   }
 
@@ -94,6 +117,8 @@ export class Registry {
     try {
       await this.#engine.open();
       await this.#join();
+      // Before the first record is sealed: with a key that all of them have.
+      if (!this.#keys.settled) await this.#refresh();
     } catch (error) {
       this.#down(error);
       throw error;
@@ -121,7 +146,7 @@ export class Registry {
       const sentAt = this.#clock.monotonic();
       const unanswered = this.#unanswered;
       this.#unanswered = true;
-      const joined = await this.#engine.join(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      const joined = await this.#engine.join(this.#nodeId, this.#epoch, this.#text());
       if (joined.outcome === "full") {
         throw new AnynodeError(
           "REGISTRY_FULL",
@@ -142,6 +167,11 @@ export class Registry {
       if (this.#state !== "left") this.#state = "joined";
       return;
     }
+  }
+
+  /** What our row says. */
+  #text(): string {
+    return JSON.stringify({ ...this.#about, keys: this.#keys.ids });
   }
 
   /** The row under our id, if it is we who wrote it. Without it each lost reply would cost a number for a lease. */
@@ -178,7 +208,7 @@ export class Registry {
     try {
       if (this.#state === "fenced") await this.#join();
       const sentAt = this.#clock.monotonic();
-      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, this.#text());
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
@@ -214,6 +244,7 @@ export class Registry {
       before.delete(row.nodeId);
     }
     for (const node of before.values()) this.#events.emit("node-lost", { node });
+    this.#keys.heard(rows.filter(({ nodeId }) => nodeId !== this.#nodeId).map((row) => nodeOf(row).keys));
     this.#revision = revision;
   }
 
@@ -249,7 +280,12 @@ function nodeOf({ nodeId, number, epoch, about }: Row): Node {
     state: read["state"] === "draining" ? "draining" : "live",
     startedAt: typeof read["startedAt"] === "number" ? read["startedAt"] : 0,
     version: text(read["version"]),
+    keys: textsIn(read["keys"]) ?? NO_KEYS,
   };
+}
+
+function textsIn(value: unknown): readonly string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
 function parsed(about: string): Record<string, unknown> {

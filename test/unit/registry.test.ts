@@ -5,6 +5,7 @@ import { type Engine, MAX_NODES } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
 import { type EventName, Events } from "../../lib/events.js";
 import { Registry } from "../../lib/registry/registry.js";
+import { Keyring } from "../../lib/session/keyring.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
 import { manualClock } from "../support/manual-clock.js";
 import { nodeIdFor } from "../support/names.js";
@@ -14,7 +15,7 @@ const unavailable = new AnynodeError("ENGINE_UNAVAILABLE", "down");
 function stage() {
   const clock = manualClock();
   const memory = memoryEngine({ clock });
-  const node = (name: string, engine: Engine = memory) => {
+  const node = (name: string, engine: Engine = memory, keys = new Keyring([])) => {
     const events = new Events();
     const told: string[] = [];
     for (const event of ["node-joined", "node-left", "node-lost"] as const) {
@@ -22,13 +23,14 @@ function stage() {
     }
     const own: EventName[] = ["fenced", "engine-down", "engine-up"];
     for (const event of own) events.on(event, () => told.push(event));
-    const registry = new Registry(engine, clock, new EngineClock(clock), events, { name, address: "", version: "1.2.3" });
+    const about = { name, address: "", version: "1.2.3" };
+    const registry = new Registry(engine, clock, new EngineClock(clock), events, about, keys);
     return { registry, told };
   };
   return { clock, memory, node };
 }
 
-test("a row says who: id, number, epoch, name, address, state, started, version", async () => {
+test("a row says who: id, number, epoch, name, address, state, started, version, keys", async () => {
   const { clock, node } = stage();
   const { registry } = node("a");
   await registry.join();
@@ -43,6 +45,7 @@ test("a row says who: id, number, epoch, name, address, state, started, version"
       state: "live",
       startedAt: clock.now(),
       version: "1.2.3",
+      keys: ["plain"],
     },
   ]);
 });
