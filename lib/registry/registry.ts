@@ -35,7 +35,7 @@ type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version">;
 /** What the registry tells the others of this node's keyring, and tells it of theirs. */
 export interface AnnouncedKeys {
   readonly ids: readonly string[];
-  /** Whether it needn't know which keys the others have. */
+  /** Whether it needn't hear which keys the others have before they change. */
   readonly settled: boolean;
   /** The `keys` of every other node, of those that left within the last lease, too: they may still be serving their last requests. */
   heard(others: readonly (readonly string[])[]): void;
@@ -216,7 +216,7 @@ export class Registry {
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });
         await this.#join();
-      } else if (beaten.revision !== this.#revision) {
+      } else if (beaten.revision !== this.#revision || !this.#keys.settled) {
         await this.#refresh();
       }
     } catch (error) {

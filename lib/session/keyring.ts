@@ -42,7 +42,6 @@ export class Keyring {
   #members: ReadonlyMap<string, Member> = new Map();
   /** Which of the writers writes: the last until the others are known, since it is the one that all have; then never backwards. */
   #writing = 0;
-  #others: readonly (readonly string[])[] | undefined;
   readonly #onReplaced: () => void;
 
   /** @internal Made by Sessions. No members: no keys were given, records are plain. `onReplaced`: what was opened so far is to be forgotten. */
@@ -62,7 +61,6 @@ export class Keyring {
     this.#set(membersOf(keys));
     const still = this.#writers.findIndex(({ id }) => id === before);
     if (still >= 0) this.#writing = still;
-    this.#choose();
     this.#onReplaced();
   }
 
@@ -93,15 +91,18 @@ export class Keyring {
     return member?.sealing ?? "missing";
   }
 
-  /** @internal Whether it makes no difference which keys the other nodes have. */
+  /** @internal Whether the first key seals. Until then it wants to hear of the other nodes with every beat. */
   get settled(): boolean {
     return this.#writing === 0;
   }
 
-  /** @internal What every other registered node can read, as of now. */
+  /**
+   * @internal What every other registered node can read, as of now. Never from memory: a node that joined since would get records that it
+   * can't open.
+   */
   heard(others: readonly (readonly string[])[]): void {
-    this.#others = others;
-    this.#choose();
+    const everybodys = this.#writers.findIndex(({ id }) => others.every((ids) => ids.includes(id)));
+    if (everybodys >= 0) this.#writing = Math.min(this.#writing, everybodys);
   }
 
   #set(members: readonly Member[]): void {
@@ -109,13 +110,6 @@ export class Keyring {
     this.#members = new Map(given.map((member) => [member.id, member]));
     this.#writers = given.filter(({ revoked }) => !revoked);
     this.#writing = this.#writers.length - 1;
-  }
-
-  #choose(): void {
-    const others = this.#others;
-    if (others === undefined) return;
-    const everybodys = this.#writers.findIndex(({ id }) => others.every((ids) => ids.includes(id)));
-    if (everybodys >= 0) this.#writing = Math.min(this.#writing, everybodys);
   }
 }
 

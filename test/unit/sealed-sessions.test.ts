@@ -195,6 +195,27 @@ describe("the registry", () => {
     expect((await node({ keyring: [k2, k1] })).sessions.keyring.primary).toBe("k2");
   });
 
+  test("RACE: a new key, right after another node joined without it, waits for that node", async () => {
+    const { clock, node } = fleet();
+    const first = await node({ keyring: [k1] });
+    await clock.advance(600);
+    const second = await node({ keyring: [k1] });
+    first.sessions.keyring.replace([k2, k1]);
+    expect(await valuesOf(second.sessions, await stored(first.sessions, { a: 1 }))).toEqual({ a: 1 });
+    await clock.advance(1_000);
+    expect(await valuesOf(second.sessions, await stored(first.sessions, { a: 1 }))).toEqual({ a: 1 });
+  });
+
+  test("the same keys in another order: the first one seals with the next beat", async () => {
+    const { clock, node } = fleet();
+    const { sessions } = await node({ keyring: [k1, k2] });
+    expect(sessions.keyring.primary).toBe("k1");
+    sessions.keyring.replace([k1, k2]);
+    sessions.keyring.replace([k2, k1]);
+    await clock.advance(500);
+    expect(sessions.keyring.primary).toBe("k2");
+  });
+
   test("a node that left counts for one lease: it may still be serving its last requests", async () => {
     const { clock, node } = fleet();
     const [old, young] = [await node({ keyring: [k1] }), await node({ keyring: [k2, k1] })];
