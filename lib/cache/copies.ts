@@ -170,6 +170,12 @@ export class Copies {
     this.#tickets.void(key);
   }
 
+  /** Forgets all copies: what they were read with isn't valid any more. */
+  clear(): void {
+    this.#near.clear();
+    this.#tickets.voidAll();
+  }
+
   // ── Writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** To be called right before a write is sent. `keeps`: this node would like to keep a copy of what it writes. */
