@@ -152,7 +152,7 @@ export class Sessions {
   /** Asks, and has the engine write down that this node has a copy from now on. */
   async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
     try {
-      const filled = await this.#engine.fill?.(key, ticket.number, known?.version);
+      const filled = await this.#engine.fill?.(key, ticket, known?.version);
       return filled && this.#found(key, known, filled.read, ticket, filled.counts);
     } catch (error) {
       return this.#foreign(key, error);
@@ -339,7 +339,7 @@ export class Sessions {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
     const { outcome, now, waitFor } = await this.#sent(writing, this.#engine.end(key, writing.by));
-    await this.#over(writing, now, now, waitFor);
+    await this.#over(writing, now, waitFor);
     return { ended: outcome === "ended" };
   }
 
@@ -354,10 +354,10 @@ export class Sessions {
   }
 
   /** The session of that key ended: resolves once no node serves it from memory any more. */
-  async #over(writing: Writing, version: number, now: number, waitFor: readonly Waiting[]): Promise<void> {
+  async #over(writing: Writing, now: number, waitFor: readonly Waiting[]): Promise<void> {
     this.#engineClock.observe(writing.sentAt, this.#settings.clock.monotonic(), now);
-    this.#copies.forget(writing.key);
-    await this.#copies.settled(writing, version, waitFor);
+    this.#copies.over(writing);
+    await this.#copies.settled(writing, waitFor);
   }
 
   /**
@@ -389,7 +389,7 @@ export class Sessions {
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
       if (result.outcome === "committed") {
         this.#touches.forget(loaded.key);
-        await this.#over(writing, result.version, result.now, result.waitFor);
+        await this.#over(writing, result.now, result.waitFor);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
       // Somebody changed what is about to end anyway: it ends in that version.

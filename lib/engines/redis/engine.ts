@@ -17,6 +17,7 @@ import {
   type Ended,
   type Engine,
   type Filled,
+  type Filler,
   type Found,
   type Gone,
   type Joined,
@@ -100,17 +101,17 @@ class RedisEngine implements Engine {
     const name = this.#keys.record(key);
     return known === undefined
       ? this.#within(() => this.#link.call(["GET", name])).then(whole)
-      : this.fill(key, NO_NODE.number, known).then(({ read }) => read);
+      : this.fill(key, NO_NODE, known).then(({ read }) => read);
   }
 
-  async fill(key: Key, number: number, known?: Version): Promise<Filled> {
-    const args = [this.#keys.record(key), String(number), String(known ?? 0)];
-    return filled(await this.#within(() => this.#scripts.run("fill-1", args)), known);
+  async fill(key: Key, by: Filler, known?: Version): Promise<Filled> {
+    const args = [...this.#keys.told(key), String(by.number), String(by.generation), String(known ?? 0)];
+    return filled(await this.#within(() => this.#scripts.run("fill-2", args)), known);
   }
 
   create(key: Key, body: Buffer, deadlines: Deadlines, by = NO_NODE, fresh = false): Promise<Committed | Conflict | Gone> {
-    const args = [...this.#keys.told(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
-    return this.#within(() => this.#scripts.run("create-2", args)).then(committed);
+    const args = [...this.#keys.toldAll(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
+    return this.#within(() => this.#scripts.run("create-3", args)).then(committed);
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by = NO_NODE): Promise<Committed | Conflict | Gone> {
@@ -127,7 +128,7 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-2", [...this.#keys.told(key), MARK_STAYS, writer(by)]));
+    const reply = await this.#within(() => this.#scripts.run("end-3", [...this.#keys.toldAll(key), MARK_STAYS, writer(by)]));
     const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
     const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
     return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
@@ -279,11 +280,11 @@ function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, 
   return Number(unannounced) === 1 ? { waitFor, unannounced: true } : { waitFor };
 }
 
-const DOUBTS = { none: 0, clock: 1, ledger: 2 } as const;
+const DOUBTS = { none: 0, clock: 1, nodes: 2 } as const;
 
 /** A writer as lua/copies.lua reads it. */
-function writer({ number, epoch, keep, sentAt, doubt }: Writer): string {
-  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]}`;
+function writer({ number, epoch, keep, sentAt, doubt, generation, serial }: Writer): string {
+  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]} ${generation} ${serial}`;
 }
 
 function filled(reply: unknown, known: Version | undefined): Filled {

@@ -46,9 +46,9 @@ export class Registry {
       LEASE,
       ...echoed,
     ]);
-    const [now = 0, revision, grace, mute, forgotten] = numbers(reply);
+    const [now = 0, revision, grace, mute] = numbers(reply);
     if (revision === undefined) return { outcome: "fenced", now };
-    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1, forgotten: forgotten === 1 };
+    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1 };
   }
 
   async leave(nodeId: NodeId, epoch: number): Promise<void> {
