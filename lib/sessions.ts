@@ -29,9 +29,11 @@ export interface HeaderPatch {
   readonly cookie?: string;
 }
 
-/** `ended`: this call ended a live session; false if it was over already, or never was. */
 export interface EndResult {
+  /** This call ended a live session; false if it was over already, or never was. */
   readonly ended: boolean;
+  /** Whether as many replicas have it as the engine's `durability` asks for; absent without that option. */
+  readonly durable?: boolean;
 }
 
 export type UpdateOutcome<T> = { readonly outcome: "committed"; readonly value: T } | { readonly outcome: "gone" };
@@ -338,9 +340,9 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    const { outcome, now, waitFor, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
     await this.#over(writing, now, waitFor);
-    return { ended: outcome === "ended" };
+    return { ended: outcome === "ended", ...(durable === undefined ? {} : { durable }) };
   }
 
   /** A failed write is unknown: it may still run. */

@@ -79,6 +79,7 @@ export class Copies {
   #mode: ReadMode = "leased";
   /** Some live node reads by asking: then nobody makes new copies. */
   #fleetChecked = false;
+  #server = "";
   #subscription: Subscription | undefined;
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
@@ -291,8 +292,14 @@ export class Copies {
   }
 
   /** The beat sent at `sentAt` (monotonic) renewed our row. */
-  beaten(sentAt: number, mute: boolean): void {
+  beaten(sentAt: number, mute: boolean, server: string): void {
     this.#beatenAt = sentAt;
+    // Another server may have lost the last writes, and give their versions anew.
+    if (this.#server !== server && this.#server !== "") {
+      this.#lease.end();
+      this.#near.clear();
+    }
+    this.#server = server;
     if (mute) this.#turn("checked", "the engine may not publish");
   }
 

@@ -113,6 +113,8 @@ export interface Ended {
   /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
   readonly unannounced?: boolean;
+  /** Whether as many replicas have it as the engine was told to ask for; absent: it wasn't told to. */
+  readonly durable?: boolean;
 }
 /** One step of `list()`. */
 export interface Listed {
@@ -155,6 +157,8 @@ export type Beaten =
       readonly grace: boolean;
       /** The echo that was asked for may not be published. */
       readonly mute?: boolean;
+      /** Which server answers. When it is another one, versions that were known before say nothing: it may have lost the last writes. */
+      readonly server?: string;
     }
   /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
   | { readonly outcome: "fenced"; readonly now: number };

@@ -40,8 +40,8 @@ export interface Pulse {
   joined(number: number, epoch: number): Promise<void>;
   /** A beat is about to be sent: what it shall carry. */
   beat(): Echo | undefined;
-  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`: see the port. */
-  beaten(sentAt: number, mute: boolean): void;
+  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`, `server`: see the port. */
+  beaten(sentAt: number, mute: boolean, server: string): void;
   /** The rows changed; whether a live node reads by asking. */
   fleet(checked: boolean): void;
   /** Fenced, or leaving: this node is nobody. */
@@ -247,7 +247,7 @@ export class Registry {
         await this.#join();
         return;
       }
-      this.#pulse.beaten(sentAt, beaten.mute === true);
+      this.#pulse.beaten(sentAt, beaten.mute === true, beaten.server ?? "");
       if (beaten.revision !== this.#revision || !this.#keys.settled) await this.#refresh();
     } catch (error) {
       this.#down(error);

@@ -47,6 +47,11 @@ export interface RedisEngineOptions {
   readonly client?: GivenClient;
   /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
   readonly prefix?: string;
+  /**
+   * How many replicas must have a session's end before it resolves (WAIT), and for how long to wait for them: at the most `deadlineMs`. When
+   * they don't answer in time, `end()` resolves with `durable: false`: a failover could undo it. Default: none is asked.
+   */
+  readonly durability?: { readonly replicas: number; readonly timeoutMs: number };
   /** How long a verb may take, connecting included. Default: 1000. */
   readonly deadlineMs?: number;
   readonly clock?: Clock;
@@ -75,12 +80,16 @@ class RedisEngine implements Engine {
   readonly #channel: Channel;
   readonly #scripts: Scripts;
   readonly #registry: Registry;
+  readonly #durably:
+    | { readonly replicas: number; readonly timeoutMs: number; readonly link: Link; readonly scripts: Scripts }
+    | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
   #closed = false;
   #underWay = 0;
 
-  constructor({ url, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
+  constructor(options: RedisEngineOptions) {
+    const { url, client, prefix = "anynode:", deadlineMs = 1_000, durability, clock = systemClock } = options;
     this.#keys = new Keys(prefix);
     this.namespace = prefix;
     this.#clock = clock;
@@ -88,9 +97,14 @@ class RedisEngine implements Engine {
     const source = sourceOf(url, client, deadlineMs);
     this.#own = source.own;
     this.#link = new Link(source.commands, clock, deadlineMs);
-    this.#channel = new Channel(source.channels, clock, deadlineMs);
+    this.#channel = new Channel(source.separate, clock, deadlineMs);
     this.#scripts = new Scripts((args) => this.#link.call(args));
     this.#registry = new Registry(this.#scripts, this.#keys);
+    if (durability !== undefined) {
+      // WAIT holds up its connection, and speaks of what was written over that one only.
+      const link = new Link(source.separate, clock, deadlineMs);
+      this.#durably = { ...checkDurability(durability, deadlineMs), link, scripts: new Scripts((args) => link.call(args)) };
+    }
   }
 
   open(): Promise<void> {
@@ -128,10 +142,16 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-3", [...this.#keys.toldAll(key), MARK_STAYS, writer(by)]));
-    const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
-    const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
+    const args = [...this.#keys.toldAll(key), MARK_STAYS, writer(by)];
+    if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-3", args)));
+    const { link, scripts, replicas, timeoutMs } = this.#durably;
+    const done = await this.#within(async () => {
+      await link.connect();
+      return ended(await scripts.run("end-3", args));
+    });
+    // The end stands, whatever comes of this.
+    const have = within(this.#clock, this.#deadlineMs, link.call(["WAIT", String(replicas), String(timeoutMs)]));
+    return { ...done, durable: Number(await have.catch(() => 0)) >= replicas };
   }
 
   regenerate(
@@ -203,6 +223,7 @@ class RedisEngine implements Engine {
     this.#closed = true;
     this.#channel.close();
     this.#link.close();
+    this.#durably?.link.close();
   }
 
   /**
@@ -273,6 +294,12 @@ function committed(reply: unknown): Committed | Conflict | Gone {
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
 }
 
+function ended(reply: unknown): Ended {
+  const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
+  return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
+}
+
 /** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */
 function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, "waitFor" | "unannounced"> {
   const waitFor: Waiting[] = [];
@@ -301,6 +328,16 @@ function texts({ idleMs, absoluteAt }: Deadlines): [idleMs: string, absoluteAt: 
 }
 function whole6(ms: number): string {
   return String(Math.min(Math.floor(ms), 2 ** 47));
+}
+
+function checkDurability({ replicas, timeoutMs }: { replicas: number; timeoutMs: number }, deadlineMs: number) {
+  if (Number.isInteger(replicas) && replicas >= 1 && Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs < deadlineMs) {
+    return { replicas, timeoutMs };
+  }
+  throw new AnynodeError(
+    "OPTION_INVALID",
+    `durability is { replicas: ${replicas}, timeoutMs: ${timeoutMs} }. Both must be whole numbers from 1, timeoutMs below deadlineMs (${deadlineMs}).`,
+  );
 }
 
 function checkDeadline(ms: number): number {
