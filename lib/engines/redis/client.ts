@@ -26,4 +26,6 @@ export interface Source {
   readonly separate: Dial;
   /** False for an application's client, which reconnects as it was told to. */
   readonly own: boolean;
+  /** Sentinels say which server is the primary: it may change. */
+  readonly sentinel?: boolean;
 }

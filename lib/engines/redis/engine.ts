@@ -76,6 +76,7 @@ class RedisEngine implements Engine {
   readonly #clock: Clock;
   readonly #deadlineMs: number;
   readonly #own: boolean;
+  readonly #sentinel: boolean;
   readonly #link: Link;
   readonly #channel: Channel;
   readonly #scripts: Scripts;
@@ -96,6 +97,7 @@ class RedisEngine implements Engine {
     this.#deadlineMs = checkDeadline(deadlineMs);
     const source = sourceOf(url, client, deadlineMs);
     this.#own = source.own;
+    this.#sentinel = source.sentinel === true;
     this.#link = new Link(source.commands, clock, deadlineMs);
     this.#channel = new Channel(source.separate, clock, deadlineMs);
     this.#scripts = new Scripts((args) => this.#link.call(args));
@@ -266,7 +268,20 @@ class RedisEngine implements Engine {
         "ENGINE_UNSUPPORTED",
         `Redis ${version} is too old: anynode needs ${OLDEST_REDIS} or later. Upgrade it.`,
       );
+    if (this.#sentinel && !this.#opened) await this.#warnOfSplits();
     this.#opened = true;
+  }
+
+  /** A primary that is cut off from its replicas, and goes on taking writes, makes two: then nothing here is promised. */
+  async #warnOfSplits(): Promise<void> {
+    // Who may not ask for the setting (ACL) isn't told.
+    const reply: unknown = await this.#link.call(["CONFIG", "GET", "min-replicas-to-write"]).catch(() => []);
+    const [, value] = Array.isArray(reply) ? reply.map(String) : [];
+    if (value !== "0") return;
+    process.emitWarning(
+      "Redis follows a Sentinel, but min-replicas-to-write is 0: a primary that is cut off goes on taking writes, which are lost later. Set it to 1.",
+      { code: "ANYNODE_SPLIT" },
+    );
   }
 
   /** Major and minor version, as a number; what doesn't tell (ACL, other makes) is taken for new enough. */

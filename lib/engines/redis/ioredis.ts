@@ -60,8 +60,10 @@ export function ioredisAt(create: (options: object) => IoredisClient, address: A
 }
 
 export function givenIoredis(client: IoredisClient, deadlineMs: number): Source {
+  const sentinels = "sentinels" in client.options ? client.options.sentinels : undefined;
   return {
     own: false,
+    sentinel: Array.isArray(sentinels) && sentinels.length > 0,
     commands: () => given(client),
     separate: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
   };
