@@ -6,7 +6,7 @@ import { Copies, type CopyCounts, type Writing } from "./cache/copies.js";
 import { KeyCache } from "./cache/key-cache.js";
 import type { Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
-import { EngineClock } from "./clock.js";
+import { type Clock, EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
 import type { Engine, Found, Gone, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
@@ -104,6 +104,15 @@ export class Sessions {
   /** Whether the engine answers reads at once (memory, LMDB), or by a round trip. */
   get local(): boolean {
     return this.#engine.local === true;
+  }
+
+  /** @internal For what front ends wait for besides the engine. */
+  get clock(): Clock {
+    return this.#settings.clock;
+  }
+  /** @internal */
+  get deadlineMs(): number {
+    return this.#settings.deadlineMs;
   }
 
   /** How sessions were read so far, and what this node's copies cost: for metrics. `mode`: from copies on lease, or by asking each time. */
@@ -250,6 +259,17 @@ export class Sessions {
   /** Stores a whole session under an id, in place of what is there. `gone` only if the session of this id was ended. */
   replace(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<CommitOutcome> {
     return this.#put(sid, attributes, patch, false);
+  }
+
+  /** Stores a session that comes from elsewhere, if there is none of that id; gives what is stored then. Undefined: it was ended here. */
+  async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
+    const key = this.#keyOf(sid);
+    if (this.#state !== "open") await this.ready();
+    const outcome = await this.#commits.commit(key, undefined, {
+      mayCreate: true,
+      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(), patch), attributes },
+    });
+    return outcome.outcome === "committed" ? outcome.loaded : undefined;
   }
 
   async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {
