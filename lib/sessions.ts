@@ -7,17 +7,17 @@ import { NearCache } from "./cache/near-cache.js";
 import { Touches } from "./cache/touches.js";
 import { EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
-import type { Engine, Found, Listed, MaybePromise } from "./engines/engine.js";
+import type { Engine, Found, Gone, Listed, MaybePromise, Same } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
-import type { Key, Sid, Version } from "./names.js";
+import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { decode, encode } from "./session/codec.js";
 import { isSid, sharesTag } from "./session/id.js";
 import { merge } from "./session/merge.js";
-import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
+import { deadlinesOf, type Header, idleAtOf, type Loaded, type SessionRecord, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
 
 /** What a front end may say of a session besides its attributes; what it leaves out stays. */
@@ -96,29 +96,36 @@ export class Sessions {
    * The session of an id, as of now; undefined if there is none: never was, expired, ended, or unreadable (see the event `unreadable`).
    * An id that isn't well-formed costs nothing. Rejects if the engine doesn't answer: never "no session" in place of a real one.
    */
-  async load(sid: string): Promise<Loaded | undefined> {
+  load(sid: string): MaybePromise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
-    if (this.#state !== "open") await this.ready();
+    if (this.#state !== "open") return this.ready().then(() => this.load(sid));
     const key = this.#keys.keyOf(sid);
     const known = this.local ? this.#near.get(key) : undefined;
-    const result = await this.#read(key, known?.version);
-    if (result === undefined || result.outcome === "gone") return undefined;
+    try {
+      const result = this.#engine.read(key, known?.version);
+      if (!(result instanceof Promise)) return this.#found(key, known?.record, result);
+      return result.then(
+        (settled) => this.#found(key, known?.record, settled),
+        (error: unknown) => this.#unread(key, error),
+      );
+    } catch (error) {
+      return this.#unread(key, error);
+    }
+  }
+
+  #found(key: Key, known: SessionRecord | undefined, result: Found | Same | Gone): Loaded | undefined {
+    if (result.outcome === "gone") return undefined;
     if (result.outcome === "same")
-      return known && this.#unexpired({ key, version: result.version, idleAt: result.idleAt, record: known.record });
+      return known && this.#unexpired({ key, version: result.version, idleAt: result.idleAt, record: known });
     const loaded = this.#readable(key, result);
     if (loaded !== undefined) this.#keep(loaded);
     return loaded;
   }
 
   /** A value whose very layout the engine doesn't know is like a record of a newer format: no session here, not an error for ever. */
-  async #read(key: Key, known: Version | undefined) {
-    try {
-      return await this.#engine.read(key, known);
-    } catch (error) {
-      if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
-      this.#reportUnreadable(key, "unknown");
-      return undefined;
-    }
+  #unread(key: Key, error: unknown): undefined {
+    if (!(error instanceof AnynodeError) || error.code !== "RECORD_UNREADABLE") throw error;
+    this.#reportUnreadable(key, "unknown");
   }
 
   /** How long a loaded session has yet to live if nobody touches it, in ms; coalesced touches of this node count. */
@@ -191,6 +198,16 @@ export class Sessions {
       apply: (current) => ({ header: this.#patched(current?.header ?? this.#freshHeader(), patch), attributes }),
     });
     return this.#settled(key, outcome);
+  }
+
+  /** Stores the first record of an id that `makeSid` has just made. `gone` only if the id was ended meanwhile. */
+  create(sid: Sid, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+    return this.replace(sid, attributes, patch);
+  }
+
+  /** @internal A front end tells that a request changed its session after the first byte of its response. */
+  reportLate(event: EventMap["late-change"]): void {
+    this.#events.emit("late-change", event);
   }
 
   /**

@@ -13,6 +13,7 @@ export interface Change {
   readonly mine: string | undefined;
 }
 export type Changes = ReadonlyMap<string, Change>;
+export const NO_CHANGES: Changes = new Map();
 
 const MAX_NAME_BYTES = 256;
 const FORBIDDEN: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);

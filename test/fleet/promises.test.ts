@@ -176,7 +176,7 @@ describe("G3: the end is final", () => {
         for (let round = 1; round <= 3; round++) {
           const node = any();
           const early = !ended;
-          const loaded = await unlessLost(node.load(sid));
+          const loaded = await unlessLost(Promise.resolve(node.load(sid)));
           if (!early) expect(loaded).toBeUndefined();
           if (loaded === undefined) continue;
           if (pick(3) === 0) await clock.advance(400_000);
@@ -205,7 +205,7 @@ describe("G3: the end is final", () => {
       await Promise.all([ending(), slow(), slow(), slow()]);
       await quiet();
       expect(await witness.load(sid)).toBeUndefined();
-      for (let look = 0; look < 3; look++) expect(await unlessLost(any().load(sid))).toBeUndefined();
+      for (let look = 0; look < 3; look++) expect(await unlessLost(Promise.resolve(any().load(sid)))).toBeUndefined();
     },
   );
 

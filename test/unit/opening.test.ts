@@ -112,7 +112,7 @@ describe("after close()", () => {
     await node.close();
     double.forget();
     await expectClosed(node, () => node.ready());
-    await expectClosed(node, () => node.load(sid));
+    await expectClosed(node, async () => node.load(sid));
     await expectClosed(node, () => saveOf(node, loaded, { a: 2 }));
     await expectClosed(node, async () => node.save(loaded, new Map()));
     await expectClosed(node, async () => node.touch(loaded));
