@@ -78,6 +78,8 @@ function expressSettingsOf<Req extends Incoming>(options: ExpressOptions<Req>): 
 class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
   readonly lifecycle: Lifecycle<Req & WithSession, ExpressSession>;
   readonly own = "cookie";
+  readonly renews = false;
+  readonly carrier = undefined;
   readonly endsUnset: boolean;
   readonly #req: Req & WithSession;
   readonly #next: Next;
@@ -132,6 +134,8 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
   make(attributes: AttributeTexts, sid: Sid | undefined): ExpressSession {
     return new ExpressSession(this.lifecycle, attributes, sid);
   }
+
+  storing(): void {}
 
   isMade(value: object): value is ExpressSession {
     return value instanceof ExpressSession;

@@ -77,6 +77,16 @@ export class HeldResponse {
     response.flushHeaders = flushHeaders;
   }
 
+  /** Whether nothing of the response was said yet. */
+  get isWaiting(): boolean {
+    return this.#state === "waiting";
+  }
+
+  /** Status and headers are as they were before the handler. */
+  reset(): void {
+    restore(this.#response, this.#before);
+  }
+
   writeHead(status: unknown, message: unknown, headers: unknown): unknown {
     if (this.#isHeld(typeof status === "number" ? status : this.#response.statusCode)) {
       return this.#hold("writeHead", [status, message, headers]);

@@ -8,7 +8,7 @@ import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Sid } from "../names.js";
 import { type AttributeTexts, type Change, type Changes, NO_CHANGES } from "../session/attributes.js";
-import { isSid } from "../session/id.js";
+import { isSid, makeSid } from "../session/id.js";
 import type { Loaded } from "../session/record.js";
 import { Session } from "../session/session.js";
 import type { HeaderPatch, Sessions } from "../sessions.js";
@@ -29,6 +29,18 @@ export interface Host<S extends Session> {
   readonly endsUnset: boolean;
   /** An own property of the session object that is no attribute. */
   readonly own: string | undefined;
+  /** Whether the cookie is set anew whenever the stored session's life is extended. */
+  readonly renews: boolean;
+  /** Where the id comes from, and goes to, if not by our cookie. */
+  readonly carrier: Carrier | undefined;
+  /** The session is about to be stored. */
+  storing(session: S): void;
+}
+
+/** Another way for the id to travel: a header, a token. Nobody verifies it but whoever gives it. */
+export interface Carrier {
+  get(): string | undefined;
+  set(sid: string): void;
 }
 
 const NOTHING: AttributeTexts = new Map();
@@ -54,6 +66,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** The settings of a cookie that the browser shall forget. */
   #forget: SessionCookie | undefined;
   #line: string | undefined;
+  #isSettled = false;
   #tail: Promise<void> | undefined;
   readonly: boolean = false;
 
@@ -66,13 +79,26 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
 
   // ── Opening ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Puts a new session in the place of the one that was opened, which stays as it is. */
+  discard(): void {
+    this.#presented = undefined;
+    this.#begin();
+  }
+
   /** Puts the request's session in its place: the stored one, or a new one. At once where the engine, or a copy, answers at once. */
   open(nth = 0): MaybePromise<void> {
-    const presented = this.#settings.signer.find(this.#req.headers.cookie, nth);
+    const presented = this.#presentedAs(nth);
     if (presented === undefined) return this.#begin();
     const loaded = this.#sessions.load(presented.sid);
     if (loaded instanceof Promise) return loaded.then((found) => this.#opened(presented, found, nth));
     return this.#opened(presented, loaded, nth);
+  }
+
+  #presentedAs(nth: number): Presented | undefined {
+    const { carrier } = this.#host;
+    if (carrier === undefined) return this.#settings.signer.find(this.#req.headers.cookie, nth);
+    const sid = nth === 0 ? carrier.get() : undefined;
+    return isSid(sid) ? { sid, text: "", reissue: false } : undefined;
   }
 
   #opened(presented: Presented, loaded: Loaded | undefined, nth: number): MaybePromise<void> {
@@ -114,6 +140,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   get req(): Req {
     return this.#req;
   }
+  /** Whether the browser has a cookie of a session that isn't there any more. */
+  get isMissed(): boolean {
+    return this.#loaded === undefined && this.#presentedAs(0) !== undefined;
+  }
   get isNew(): boolean {
     return this.#loaded === undefined;
   }
@@ -134,6 +164,12 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   }
   replaceCookie(value: unknown): void {
     if (typeof value === "object" && value !== null) this.#cookie = cookieFrom(value, this.#host.isSecure());
+  }
+
+  /** The request's session with the attributes of a plain object instead of its own. */
+  become(values: object): S | undefined {
+    if (this.#session !== undefined) Session.become(this.#session, values, this.#host.own);
+    return this.#session;
   }
 
   /** What the options say of this request's cookie. */
@@ -174,23 +210,25 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     });
   }
 
-  /**
-   * Ends the session and gives its attributes a new id, in one step where the engine can. Rejects as `regenerate` does.
-   */
+  /** Ends the session and gives its attributes a new id, in one step where the engine can. Rejects as `regenerate` does. */
   renewId(session: S): Promise<void> {
     const refused = this.#refusal(session);
     if (refused !== undefined) return Promise.reject(refused);
     return this.#inTurn(async () => {
-      const texts = withChanges(this.#loaded?.record.attributes ?? NOTHING, since(this.#stored, this.#changesOf(session)));
-      const cookie = this.cookie;
-      await this.#endStored(session);
+      const from = Session.sidOf(session);
+      const to = this.#generated() ?? makeSid(from);
+      const loaded = this.#loaded;
+      const texts = withChanges(loaded?.record.attributes ?? NOTHING, since(this.#stored, this.#changesOf(session)));
+      const outcome = await (loaded === undefined
+        ? this.#create(to, texts)
+        : this.#sessions.regenerate(from, loaded, to, texts, this.#news()));
+      if (outcome.outcome === "gone") {
+        this.endedElsewhere();
+        throw ended();
+      }
+      this.#over(session);
       this.#end = "none";
-      this.#begin();
-      this.#cookie = cookie;
-      const fresh = this.#session;
-      if (fresh === undefined) return;
-      Session.become(fresh, Object.fromEntries(Array.from(texts, ([name, text]) => [name, JSON.parse(text)])), this.#host.own);
-      await this.#commit(fresh, this.#changesOf(fresh), this.#news());
+      this.#show(to, outcome.loaded);
     });
   }
 
@@ -231,21 +269,25 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
    */
   settle(status: number): MaybePromise<void> {
     if (this.#tail !== undefined) return this.#tail.then(() => this.settle(status));
-    this.#line = undefined;
+    // A failure that the application knows of, and says so, isn't told again.
+    if (this.#failure !== undefined && status >= 400) return;
     const session = this.#left();
-    if (session === undefined) return this.#failure !== undefined && status >= 400 ? undefined : this.#settleUnset();
+    if (session === undefined) return this.#settleUnset();
     if (this.#end === "lost") return this.#dropped();
     const changes = since(this.#stored, this.#changesOf(session));
-    if (this.#failure !== undefined && changes.size > 0) {
-      // Told already; and what may have happened must not happen twice.
-      if (status >= 400) return;
-      throw this.#failure.error;
-    }
+    // What may have happened must not happen twice.
+    if (this.#failure !== undefined && changes.size > 0) throw this.#failure.error;
     const news = this.#loaded === undefined ? NO_NEWS : this.#news();
+    if (this.#isSettled && changes.size === 0 && news === NO_NEWS) return;
+    this.#isSettled = true;
+    this.#line = undefined;
     if (
       this.#loaded === undefined ? changes.size > 0 || this.#settings.saveUninitialized : changes.size > 0 || news !== NO_NEWS
     ) {
-      return this.#storing(session).then(() => this.#bake(session, news !== NO_NEWS));
+      return this.#storing(session).then(() => {
+        this.#isSettled = true;
+        this.#bake(session, news !== NO_NEWS);
+      });
     }
     if (this.#loaded === undefined) return this.#bakeForgetting();
     return this.#settleUnchanged(session, this.#loaded);
@@ -253,10 +295,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
 
   #settleUnchanged(session: S, loaded: Loaded): MaybePromise<void> {
     const touched = this.#sessions.touch(loaded);
-    const isDue = this.#isCookieDue(session, false);
+    const isDue = this.#isCookieDue(session, this.#host.renews && touched instanceof Promise);
     if (touched instanceof Promise) {
       const settled = touched.then((outcome) => this.#settled(outcome));
-      if (isDue) return settled.then(() => this.#bake(session, false));
+      if (isDue) return settled.then(() => this.#bake(session, true));
       // The response needn't wait: it claims nothing of it.
       settled.catch(() => {});
       return;
@@ -309,8 +351,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     const left = this.#host.current();
     if (typeof left !== "object" || left === null) return undefined;
     if (left !== this.#session && this.#session !== undefined && !this.#host.isMade(left)) {
-      Session.become(this.#session, left, this.#host.own);
-      this.#host.place(this.#session);
+      this.#host.place(this.become(left));
     }
     return this.#session;
   }
@@ -342,11 +383,13 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     // A browser drops a secure cookie that comes over an insecure connection; and its text would have been read on the way.
     if (cookie.secure && !this.#host.isSecure()) return;
     cookie.reset();
-    this.#line = this.#settings.signer.line(Session.sidOf(session), cookie, this.#presented);
+    const sid = Session.sidOf(session);
+    if (this.#host.carrier !== undefined) this.#host.carrier.set(sid);
+    else this.#line = this.#settings.signer.line(sid, cookie, this.#presented);
   }
 
   #bakeForgetting(): void {
-    if (this.#forget === undefined || this.#presented === undefined) return;
+    if (this.#forget === undefined || this.#presented === undefined || this.#host.carrier !== undefined) return;
     this.#line = this.#settings.signer.clearing(this.#forget);
   }
 
@@ -355,6 +398,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** What is stored is what the session is now, however long its turn is in coming. */
   #storing(session: S): Promise<void> {
     try {
+      this.#host.storing(session);
       const wanted = this.#changesOf(session);
       const news = this.#news();
       return this.#inTurn(() => this.#commit(session, wanted, news));
@@ -364,6 +408,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   }
 
   async #commit(session: S, wanted: Changes, news: HeaderPatch): Promise<void> {
+    this.#isSettled = false;
     if (this.#end !== "none") return this.#dropped();
     const loaded = this.#loaded;
     try {
@@ -417,6 +462,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   #over(session: S): void {
     if (this.#presented?.sid === Session.sidOf(session)) this.#forget = this.cookie;
     this.#end = "done";
+    this.#isSettled = false;
     this.#loaded = undefined;
     Session.tellEnded(session);
   }

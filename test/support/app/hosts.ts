@@ -4,7 +4,7 @@ import type { Sessions } from "anynode";
 import { expressApp, nativeExpressApp } from "./express.js";
 import type { Gates } from "./gates.js";
 import type { HostOptions } from "./host.js";
-import { koaApp } from "./koa.js";
+import { koaApp, nativeKoaApp } from "./koa.js";
 
 export interface Host {
   readonly name: "express4" | "express5" | "koa" | "native express4" | "native express5" | "native koa";
@@ -46,6 +46,16 @@ export const HOSTS: readonly Host[] = [
     reloadOfEnded: 500,
     expressOptions: false,
     touchesUnchanged: false,
+    lateFailureShows: true,
+    clearsCookie: true,
+  },
+  {
+    name: "native koa",
+    app: nativeKoaApp,
+    reloads: true,
+    reloadOfEnded: 401,
+    expressOptions: false,
+    touchesUnchanged: true,
     lateFailureShows: true,
     clearsCookie: true,
   },
