@@ -283,6 +283,11 @@ export class Sessions {
     return this.#settled(key, outcome);
   }
 
+  /** @internal A front end tells that a request changed its session after the first byte of its response. */
+  reportLate(event: EventMap["late-change"]): void {
+    this.#events.emit("late-change", event);
+  }
+
   /**
    * An atomic read-modify-write: `fn` changes the attributes it is given, and nobody's change comes between. It may run again on
    * a newer state, so it must be synchronous and pure. What it throws comes back, with nothing stored. Resolves with what it returned.
