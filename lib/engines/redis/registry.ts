@@ -28,8 +28,8 @@ export class Registry {
   }
 
   async join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined> {
-    const args = [...this.#keys.registry, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
-    const reply = await this.#scripts.run("join-3", args);
+    const args = [...this.#keys.registry, this.#keys.ledger, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
+    const reply = await this.#scripts.run("join-4", args);
     if (!Array.isArray(reply)) return { outcome: String(reply) === "full" ? "full" : "taken" };
     const [number = 0, epoch = 0, now = 0, revision = 0] = reply.map(Number);
     return { outcome: "joined", number, epoch, now, revision };
