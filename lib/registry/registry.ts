@@ -44,8 +44,8 @@ export interface Pulse {
   beaten(sentAt: number, mute: boolean, server: string): void;
   /** The rows changed; whether a live node reads by asking. */
   fleet(checked: boolean): void;
-  /** Fenced, or leaving: this node is nobody. */
-  ended(): void;
+  /** This node is nobody: it is leaving, or (`fenced`) its row was lost. */
+  ended(fenced: boolean): void;
 }
 
 /** What the registry tells the others of this node's keyring, and tells it of theirs. */
@@ -162,7 +162,7 @@ export class Registry {
   async leave(): Promise<void> {
     this.#state = "left";
     this.#cancelBeat();
-    this.#pulse.ended();
+    this.#pulse.ended(false);
     await this.#beating;
     if (this.#epoch > 0) await this.#engine.leave(this.#nodeId, this.#epoch);
   }
@@ -240,7 +240,7 @@ export class Registry {
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
-        this.#pulse.ended();
+        this.#pulse.ended(true);
         if (this.state === "left") return;
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });
