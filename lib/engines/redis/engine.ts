@@ -3,6 +3,7 @@
  * Every verb is one command and settles within the deadline. The invariant: all verbs on a key are atomic, since each is one plain read
  * or one script; and an error never says that nothing happened when something may have.
  */
+import type { ConnectionOptions } from "node:tls";
 import { type Clock, systemClock, within } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
@@ -37,6 +38,8 @@ import { HEADER_BYTES, header, readable, whole } from "./value.js";
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
   readonly url?: string;
+  /** For `rediss://`: what `node:tls` shall know besides, e.g. `{ ca }` for a private authority, `{ cert, key }` for a server that asks. */
+  readonly tls?: ConnectionOptions;
   /** Instead of a URL: a client that the application has. It is never closed, subscribed on or configured. */
   readonly client?: GivenClient;
   /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
@@ -45,6 +48,8 @@ export interface RedisEngineOptions {
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
+
+export { aclRules } from "./acl.js";
 
 /** So many commands under way mean that Redis doesn't keep up: more are refused instead of piling up. */
 const MAX_UNDER_WAY = 10_000;
@@ -74,12 +79,12 @@ class RedisEngine implements Engine {
   #closed = false;
   #underWay = 0;
 
-  constructor({ url, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
+  constructor({ url, tls, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
     this.#keys = new Keys(prefix);
     this.namespace = prefix;
     this.#clock = clock;
     this.#deadlineMs = checkDeadline(deadlineMs);
-    const source = sourceOf(url, client, deadlineMs);
+    const source = sourceOf(url, client, deadlineMs, tls);
     this.#own = source.own;
     this.#link = new Link(source.commands, clock, deadlineMs);
     this.#channel = new Channel(source.channels, clock, deadlineMs);
