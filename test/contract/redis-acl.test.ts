@@ -1,5 +1,7 @@
 /** The Redis engine against the contract as a user who may do nothing but what `aclRules` says; and that nothing in it is too much. */
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { aclRules, redisEngine } from "anynode/redis";
 import { engineContract } from "anynode/testing";
 import { Redis } from "ioredis";
@@ -51,6 +53,12 @@ engineContract({ describe, test }, "redis under its ACL profile, a given ioredis
       },
     };
   },
+});
+
+test("docs/engines.md shows the rules as they are", () => {
+  const page = readFileSync(join(__dirname, "../../docs/engines.md"), "utf8");
+  const [, shown = ""] = /^```text\n(resetkeys.*?)^```$/ms.exec(page) ?? [];
+  expect(shown.trim().split(/\s+/)).toEqual(aclRules("anynode:"));
 });
 
 describe("such a user", () => {
