@@ -163,10 +163,8 @@ export class Sessions {
   /** Asks, and has the engine write down that this node has a copy from now on. */
   async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
     try {
-      const filled = await this.#engine.fill?.(key, ticket, known?.version);
+      const filled = await this.#engine.fill?.(key, ticket, known?.version).catch((error) => this.#foreign(key, error));
       return filled && this.#found(key, known, filled.read, ticket, filled.counts);
-    } catch (error) {
-      return this.#foreign(key, error);
     } finally {
       this.#copies.close(ticket);
     }

@@ -3,6 +3,7 @@
  * Every verb is one command and settles within the deadline. The invariant: all verbs on a key are atomic, since each is one plain read
  * or one script; and an error never says that nothing happened when something may have.
  */
+import type { ConnectionOptions } from "node:tls";
 import { type Clock, systemClock, within } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
@@ -43,6 +44,8 @@ import { header, readable, whole } from "./value.js";
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
   readonly url?: string;
+  /** For `rediss://`: what `node:tls` shall know besides, e.g. `{ ca }` for a private authority, `{ cert, key }` for a server that asks. */
+  readonly tls?: ConnectionOptions;
   /** Instead of a URL: a client that the application has. It is never closed, subscribed on or configured. */
   readonly client?: GivenClient;
   /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
@@ -56,6 +59,8 @@ export interface RedisEngineOptions {
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
+
+export { aclRules } from "./acl.js";
 
 /** So many commands under way mean that Redis doesn't keep up: more are refused instead of piling up. */
 const MAX_UNDER_WAY = 10_000;
@@ -90,12 +95,12 @@ class RedisEngine implements Engine {
   #underWay = 0;
 
   constructor(options: RedisEngineOptions) {
-    const { url, client, prefix = "anynode:", deadlineMs = 1_000, durability, clock = systemClock } = options;
+    const { url, tls, client, prefix = "anynode:", deadlineMs = 1_000, durability, clock = systemClock } = options;
     this.#keys = new Keys(prefix);
     this.namespace = prefix;
     this.#clock = clock;
     this.#deadlineMs = checkDeadline(deadlineMs);
-    const source = sourceOf(url, client, deadlineMs);
+    const source = sourceOf(url, client, deadlineMs, tls);
     this.#own = source.own;
     this.#sentinel = source.sentinel === true;
     this.#link = new Link(source.commands, clock, deadlineMs);

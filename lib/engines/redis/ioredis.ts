@@ -41,12 +41,12 @@ export function isIoredis(client: object): client is IoredisClient {
 
 export function ioredisAt(create: (options: object) => IoredisClient, address: Address, deadlineMs: number): Source {
   const { place, username, password, database } = address;
-  const { tls, ...where } = "path" in place ? { ...place, tls: false } : place;
+  const { tls, ...where } = "path" in place ? { ...place, tls: undefined } : place;
   const dial: Dial = (onLost) =>
     connection(
       create({
         ...where,
-        ...(tls ? { tls: {} } : {}),
+        ...(tls === undefined ? {} : { tls }),
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
         db: database,

@@ -44,7 +44,7 @@ export function nodeRedisAt(create: (options: object) => NodeRedisClient, addres
   const dial: Dial = (onLost) =>
     connection(
       create({
-        socket: { ...place, connectTimeout: deadlineMs, keepAliveInitialDelay: 5_000, reconnectStrategy: false },
+        socket: { ...socketOf(place), connectTimeout: deadlineMs, keepAliveInitialDelay: 5_000, reconnectStrategy: false },
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
         database,
@@ -53,6 +53,10 @@ export function nodeRedisAt(create: (options: object) => NodeRedisClient, addres
       onLost,
     );
   return { commands: dial, separate: dial, own: true };
+}
+
+function socketOf(place: Address["place"]): object {
+  return "path" in place ? place : { ...place.tls, host: place.host, port: place.port, tls: place.tls !== undefined };
 }
 
 export function givenNodeRedis(client: NodeRedisClient, deadlineMs: number): Source {
