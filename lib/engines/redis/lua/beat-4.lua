@@ -14,8 +14,10 @@ if about ~= ARGV[3] then
 end
 local grace = reap(lease_ms)
 local refused, unknown = 0, 0
+local ledger = KEYS[4]
+-- A ledger that was lost begins anew.
+if tonumber(redis.call('HGET', ledger, 'since') or now + 1) > now then redis.call('HSET', ledger, 'since', now) end
 if ARGV[5] ~= '0' then
-  local ledger = KEYS[4]
   if ARGV[6] ~= '0' then unknown = redis.call('HSET', ledger, 'u' .. number, now + tonumber(ARGV[6])) end
   local count = redis.call('HGET', ledger, 'd' .. number)
   if not count then

@@ -1,6 +1,7 @@
 -- Stands behind record.lua in front of every verb that writes a value: tells those who may have a copy of the old one.
--- The ledger (the last of KEYS), a hash of two fields a node number:
+-- The ledger (the last of KEYS), a hash of two fields a node number, and one more:
 --   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
+--   since      when it began (beat-4.lua): before one copy lease has gone by, one that was lost may have known more
 -- A writer, one of ARGV: "number epoch keep sentAt doubt"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
 --   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease;
@@ -15,6 +16,8 @@ local me, keep, sent_at = tonumber(writer[1]), writer[3] == '1', tonumber(writer
 -- It ran later than it should, so its node may have given it up; or this clock jumped, so what it granted seems to be over.
 local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
 local unannounced = 0
+-- Somebody that nobody knows may have a copy.
+local strangers = false
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -58,6 +61,8 @@ local function affected(facts)
     end
     return high, low
   end
+  local since = tonumber(redis.call('HGET', ledger, 'since') or now)
+  strangers = now - since < COPY_LEASE or writer[5] == '2'
   local all = redis.call('HGETALL', ledger)
   for i = 1, #all, 2 do
     local number = tonumber(string.match(all[i], '^u(%d+)$'))
@@ -83,7 +88,7 @@ local function announce(key, version, high, low, what, reply)
   local at = #reply + 1
   reply[at] = 0
   local my_high, my_low = bit_of(me)
-  if not suspect and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
+  if not suspect and not strangers and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
   local message = string.format('drop %s %.0f %s %s %s', string.sub(key, #ledger - 16), version, writer[1], writer[2], what)
   for number = 0, 62 do
     if has(high, low, number) and (number ~= me or suspect) then
@@ -95,8 +100,8 @@ local function announce(key, version, high, low, what, reply)
       tell(number, message)
     end
   end
-  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
-  if writer[5] == '2' then
+  -- A whole lease, for no one who could answer.
+  if strangers then
     table.insert(reply, -1)
     table.insert(reply, COPY_LEASE)
   end
