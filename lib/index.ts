@@ -20,5 +20,6 @@ export { AnynodeError, type ErrorCode } from "./errors.js";
 export type { EventMap, EventName } from "./events.js";
 export type { AnynodeOptions } from "./options.js";
 export type { Node, Registry } from "./registry/registry.js";
+export type { Keyring, KeyringEntry, KeyringKey } from "./session/keyring.js";
 export type { Clash, ConflictPolicy, MergeFunction } from "./session/merge.js";
 export type { EndResult, Sessions, UpdateOutcome } from "./sessions.js";

@@ -19,15 +19,18 @@ import {
 } from "../engines/engine.js";
 import type { Key, Version } from "../names.js";
 import type { Loaded } from "../session/record.js";
-import { Acks, type Awaited } from "./acks.js";
+import { Acks } from "./acks.js";
 import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
-import { type Acked, acksText, type Notice, parseNotice } from "./notices.js";
+import { acksText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
 import { type Ticket, Tickets } from "./tickets.js";
 
-/** A write may run unnoticed late by this, and clocks disagree by as much: until then nothing is copied of a key whose write is unknown. */
-const UNKNOWN_MS = 500;
+/**
+ * A write of our own without a reply for so long counts as given up, be the timer that says so late or not: well within the time for which
+ * the engine remembers that we were told.
+ */
+const UNANSWERED_MS = COPY_LEASE_MS / 2;
 /** For so long after something cast doubt on the engine's clock, leases granted before it may look over and not be. */
 const DOUBT_MS = COPY_LEASE_MS + LEASE_MARGIN_MS;
 /** How long our number is ours for sure after a beat: well within the registry lease. */
@@ -40,7 +43,7 @@ export interface Writing {
   readonly key: Key;
   readonly by: Writer;
   readonly ticket: Ticket | undefined;
-  readonly awaited: Awaited | undefined;
+  /** On the monotonic clock. */
   readonly sentAt: number;
 }
 export type ReadMode = "leased" | "checked";
@@ -76,16 +79,20 @@ export class Copies {
   #mode: ReadMode = "leased";
   /** Some live node reads by asking: then nobody makes new copies. */
   #fleetChecked = false;
+  #server = "";
   #subscription: Subscription | undefined;
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
   #clockDoubtUntil = Number.NEGATIVE_INFINITY;
-  #ledgerDoubtUntil = Number.NEGATIVE_INFINITY;
+  #nodesDoubtUntil = Number.NEGATIVE_INFINITY;
   #heardAt = Number.NEGATIVE_INFINITY;
   #renewedAt = Number.NEGATIVE_INFINITY;
-  #firstBeat = true;
+  /** Grows with every write that is given up; fences those that run late (lua/copies.lua). */
+  #generation = 0;
+  /** Our own writes under way, by key: when the oldest was sent. */
+  readonly #underWay = new Map<Key, { sentAt: number; count: number }>();
   /** Acks to go out with the end of this turn, by writer. */
-  readonly #outbox = new Map<string, { number: number; epoch: number; acked: Acked[] }>();
+  readonly #outbox = new Map<string, { number: number; epoch: number; serials: number[] }>();
 
   constructor(engine: Engine, clock: Clock, engineClock: EngineClock, reads: ReadMode) {
     this.#engine = engine;
@@ -124,6 +131,7 @@ export class Copies {
     if (!this.#leasing) return undefined;
     const entry = this.#near.get(key);
     if (entry === undefined || entry.run !== this.#lease.run || !this.#lease.trusted()) return undefined;
+    if (this.#underWay.size > 0 && this.#isUnanswered(key)) return undefined;
     if (this.#engineClock.latest() >= entry.loaded.idleAt) return undefined;
     entry.hit = true;
     this.counts.hits += 1;
@@ -137,13 +145,13 @@ export class Copies {
 
   /** A reading under way that a request which starts now may share. */
   joinable(key: Key): Promise<Loaded | undefined> | undefined {
-    return this.#tickets.reading(key);
+    return this.#underWay.size > 0 && this.#isUnanswered(key) ? undefined : this.#tickets.reading(key);
   }
 
   /** A ticket to copy what is about to be read, or written. Without one nothing may be copied. */
   ticket(key: Key): Ticket | undefined {
     if (!this.#leasing || this.#mode === "checked" || this.#fleetChecked || !this.#lease.trusted()) return undefined;
-    return this.#shunned.has(key) ? undefined : this.#tickets.open(key, this.#number);
+    return this.#shunned.has(key) ? undefined : this.#tickets.open(key, this.#number, this.#generation);
   }
 
   /** Lets others share a reading for as long as its ticket is clean. */
@@ -170,52 +178,82 @@ export class Copies {
     this.#tickets.void(key);
   }
 
+  /** Forgets all copies: what they were read with isn't valid any more. */
+  clear(): void {
+    this.#near.clear();
+    this.#tickets.voidAll();
+  }
+
   // ── Writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** To be called right before a write is sent. `keeps`: this node would like to keep a copy of what it writes. */
   writing(key: Key, keeps: boolean): Writing {
     const sentAt = this.#clock.monotonic();
-    if (this.#engine.fill === undefined) return { key, by: NO_NODE, ticket: undefined, awaited: undefined, sentAt };
+    if (this.#engine.fill === undefined) return { key, by: NO_NODE, ticket: undefined, sentAt };
     const ticket = keeps ? this.ticket(key) : undefined;
     // Paused for long, we may be nobody by now and another node have our number: it must be told like any other.
     const ours = sentAt - this.#beatenAt < OURS_MS;
-    const doubt = sentAt < this.#ledgerDoubtUntil ? "ledger" : sentAt < this.#clockDoubtUntil ? "clock" : "none";
     const by: Writer = {
       number: ours ? this.#number : -1,
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt,
+      doubt: sentAt < this.#nodesDoubtUntil ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
+      generation: this.#generation,
+      serial: this.#acks.expect(),
     };
-    return { key, by, ticket, awaited: this.#acks.expect(key), sentAt };
+    const underWay = this.#underWay.get(key);
+    if (underWay === undefined) this.#underWay.set(key, { sentAt, count: 1 });
+    else underWay.count += 1;
+    return { key, by, ticket, sentAt };
   }
 
   /** It was stored: our own older copy and fills are void. */
-  stored({ key, ticket }: Writing, loaded: Loaded): void {
+  stored(writing: Writing, loaded: Loaded): void {
+    const { key, ticket } = writing;
     const clean = ticket !== undefined && this.#tickets.clean(ticket);
-    this.forget(key);
+    this.#answered(writing);
     if (clean) this.#near.put(loaded, this.#lease.run);
     else if (!this.#leasing) this.#near.put(loaded, 0);
+    else this.#near.drop(key);
   }
 
   /** Nothing was stored: somebody else's version is there, or nothing. */
-  refused({ key, awaited }: Writing): void {
-    this.forget(key);
-    if (awaited !== undefined) this.#acks.forget(key, awaited);
+  refused(writing: Writing): void {
+    this.#answered(writing);
+    this.#acks.forget(writing.by.serial);
   }
 
-  /** Its outcome is unknown: it may still run. Until it can't unnoticed, nothing of the key is copied. */
+  /** Its outcome is unknown: it may still run. What is copied from now on is fenced against it. */
   unknown(writing: Writing): void {
+    this.#generation += 1;
     this.refused(writing);
-    if (this.#leasing) this.#shunned.until(writing.key, writing.sentAt + UNKNOWN_MS);
+  }
+
+  /** It ended the session of that key. */
+  over(writing: Writing): void {
+    this.#answered(writing);
   }
 
   /** Resolves once nobody trusts an older copy any more, with the numbers of those that didn't answer; at once if nobody had one. */
-  settled({ key, awaited }: Writing, version: number, waitFor: readonly Waiting[]): Promise<number[]> | undefined {
-    if (awaited === undefined) return undefined;
-    if (waitFor.length > 0) return this.#acks.settled(key, awaited, version, waitFor);
-    this.#acks.forget(key, awaited);
+  settled({ by }: Writing, waitFor: readonly Waiting[]): Promise<number[]> | undefined {
+    if (waitFor.length > 0) return this.#acks.settled(by.serial, waitFor);
+    this.#acks.forget(by.serial);
     return undefined;
+  }
+
+  /** Whatever came of it, our own copy and fills under way are older. */
+  #answered({ key, by }: Writing): void {
+    this.forget(key);
+    const underWay = by === NO_NODE ? undefined : this.#underWay.get(key);
+    if (underWay === undefined) return;
+    underWay.count -= 1;
+    if (underWay.count === 0) this.#underWay.delete(key);
+  }
+
+  #isUnanswered(key: Key): boolean {
+    const underWay = this.#underWay.get(key);
+    return underWay !== undefined && this.#clock.monotonic() - underWay.sentAt >= UNANSWERED_MS;
   }
 
   // ── The lease's life: called by the registry ──────────────────────────────────────────────────────────────────────
@@ -225,13 +263,16 @@ export class Copies {
     this.#lease.end();
     const now = this.#clock.monotonic();
     const moved = number !== this.#number;
+    // Joined again: the registry may have been lost, and others not be back yet.
+    if (this.#epoch > 0) this.#nodesDoubtUntil = now + DOUBT_MS;
     this.#number = number;
     this.#epoch = epoch;
+    // Above all generations of whoever had this number before: epochs grow fleet-wide, and faster than writes are given up.
+    this.#generation = Math.max(epoch, this.#generation + 1);
     this.#beatenAt = now;
     // The engine's clock may have jumped right before: leases that look over may not be.
     this.#clockDoubtUntil = now + DOUBT_MS;
     this.#heardAt = now;
-    this.#firstBeat = true;
     if (this.#leasing && (moved || this.#subscription === undefined)) await this.#subscribe();
   }
 
@@ -251,12 +292,15 @@ export class Copies {
   }
 
   /** The beat sent at `sentAt` (monotonic) renewed our row. */
-  beaten(sentAt: number, mute: boolean, forgotten: boolean): void {
+  beaten(sentAt: number, mute: boolean, server: string): void {
     this.#beatenAt = sentAt;
+    // Another server may have lost the last writes, and give their versions anew.
+    if (this.#server !== server && this.#server !== "") {
+      this.#lease.end();
+      this.#near.clear();
+    }
+    this.#server = server;
     if (mute) this.#turn("checked", "the engine may not publish");
-    // The engine lost what it knew of leases: whom it lost it can't tell.
-    if (forgotten && !this.#firstBeat) this.#ledgerDoubtUntil = this.#clock.monotonic() + DOUBT_MS;
-    this.#firstBeat = false;
   }
 
   /** Whether a live node reads by asking. */
@@ -305,37 +349,34 @@ export class Copies {
     } else if (notice?.kind === "drop") {
       this.counts.drops += 1;
       this.#dropped(notice);
-    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.acked);
+    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.serials);
   }
 
-  #dropped({ key, version, writer, epoch, ended }: Extract<Notice, { kind: "drop" }>): void {
+  #dropped({ key, writer, epoch, serial }: Extract<Notice, { kind: "drop" }>): void {
     this.#lease.heardDrop();
-    const entry = this.#near.get(key);
-    // What is as new as the drop was filled, or written by ourselves, behind the write that it tells of.
-    if (entry !== undefined && (ended || entry.loaded.version < version)) {
-      this.#near.drop(key);
-      if (entry.run > 0) this.#shunned.dropped(key, entry.hit);
-    }
+    // Whatever its version: after a record was lost and made anew versions say nothing.
+    const entry = this.#near.drop(key);
+    if (entry !== undefined && entry.run > 0) this.#shunned.dropped(key, entry.hit);
     this.#tickets.void(key);
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
-    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { key, version });
+    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, serial);
   }
 
   /** Together with the other answers of this turn. */
-  #answer(number: number, epoch: number, acked: Acked): void {
+  #answer(number: number, epoch: number, serial: number): void {
     const to = `${number} ${epoch}`;
     if (this.#outbox.size === 0) queueMicrotask(() => this.#send());
     const waiting = this.#outbox.get(to);
-    if (waiting === undefined) this.#outbox.set(to, { number, epoch, acked: [acked] });
-    else waiting.acked.push(acked);
+    if (waiting === undefined) this.#outbox.set(to, { number, epoch, serials: [serial] });
+    else waiting.serials.push(serial);
   }
 
   #send(): void {
-    for (const { number, epoch, acked } of this.#outbox.values()) {
+    for (const { number, epoch, serials } of this.#outbox.values()) {
       this.counts.acks += 1;
       // One that is lost costs the writer a wait, no more.
-      this.#engine.publish(nodeChannel(number), acksText(this.#number, epoch, acked)).catch(() => {});
+      this.#engine.publish(nodeChannel(number), acksText(this.#number, epoch, serials)).catch(() => {});
     }
     this.#outbox.clear();
   }

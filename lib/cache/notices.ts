@@ -13,15 +13,11 @@ export type Notice =
       readonly version: number;
       readonly writer: number;
       readonly epoch: number;
+      readonly serial: number;
       readonly ended: boolean;
     }
-  /** A node has nothing older than `version` of that key any more; for the writer of that epoch. */
-  | { readonly kind: "acks"; readonly number: number; readonly epoch: number; readonly acked: readonly Acked[] };
-
-export interface Acked {
-  readonly key: Key;
-  readonly version: number;
-}
+  /** A node has nothing any more of what those drops were about; for the writer of that epoch, by its own serials. */
+  | { readonly kind: "acks"; readonly number: number; readonly epoch: number; readonly serials: readonly number[] };
 
 export function parseNotice(text: string): Notice | undefined {
   const [kind, ...rest] = text.split(" ");
@@ -30,23 +26,19 @@ export function parseNotice(text: string): Notice | undefined {
     return { kind, serial, epoch, count, now };
   }
   if (kind === "drop") {
-    const [key = "", version, writer, epoch, what] = rest;
+    const [key = "", version, writer, epoch, serial, what] = rest;
     if (!isKey(key)) return undefined;
-    return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), ended: what === "end" };
+    const ended = what === "end";
+    return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), serial: Number(serial), ended };
   }
   if (kind === "acks") {
-    const [number, epoch, ...pairs] = rest;
-    const acked: Acked[] = [];
-    for (let i = 0; i + 1 < pairs.length; i += 2) {
-      const key = pairs[i] ?? "";
-      if (isKey(key)) acked.push({ key, version: Number(pairs[i + 1]) });
-    }
-    return { kind, number: Number(number), epoch: Number(epoch), acked };
+    const [number = 0, epoch = 0, ...serials] = rest.map(Number);
+    return { kind, number, epoch, serials };
   }
   return undefined;
 }
 
 /** `number`: who answers; `epoch`: of the writer that is answered. */
-export function acksText(number: number, epoch: number, acked: readonly Acked[]): string {
-  return `acks ${number} ${epoch} ${acked.map(({ key, version }) => `${key} ${version}`).join(" ")}`;
+export function acksText(number: number, epoch: number, serials: readonly number[]): string {
+  return `acks ${number} ${epoch} ${serials.join(" ")}`;
 }

@@ -38,7 +38,7 @@ export function stageFor(host: Host, kind: MediumKind): Stage {
 
   async function startNode(options: HostOptions, sessionsOptions: AnynodeOptions): Promise<TestNode> {
     const watched = watchedEngine(medium.engine());
-    const sessions = anynode({ ...sessionsOptions, engine: watched.engine });
+    const sessions = anynode({ keyring: ["plain"], ...sessionsOptions, engine: watched.engine });
     closing.push(() => sessions.close());
     const events: (keyof EventMap)[] = [];
     for (const name of ["conflict", "write-dropped", "unreadable"] as const) sessions.on(name, () => events.push(name));

@@ -12,6 +12,7 @@ import {
   ENDED_MARK_MS,
   type Ended,
   type Filled,
+  type Filler,
   type Found,
   type Gone,
   LEASE_MARGIN_MS,
@@ -52,8 +53,8 @@ export class CopiesServer {
   readonly #publish: (channel: string, message: string) => void;
   #trustedUntil = new Map<number, number>();
   #drops = new Map<number, number>();
-  /** When the ledger began. */
-  #since: number | undefined;
+  /** The highest generation with which each node filled a copy. */
+  #generations = new Map<number, number>();
   #roster = roster.emptyRoster;
 
   constructor(now: () => number, publish: (channel: string, message: string) => void) {
@@ -68,10 +69,11 @@ export class CopiesServer {
     return version === known ? { outcome: "same", version, idleAt } : found(value);
   }
 
-  fill(key: Key, number: number, known?: Version): Filled {
+  fill(key: Key, { number, generation }: Filler, known?: Version): Filled {
     const value = this.#look(key);
     const read = this.read(key, known);
-    if (value?.kind !== "record" || number < 0 || (this.full && !value.copies.has(number))) return { counts: false, read };
+    if (value?.kind !== "record" || number < 0) return { counts: false, read };
+    if (!this.#raise(number, generation) || (this.full && !value.copies.has(number))) return { counts: false, read };
     this.values.set(key, { ...value, copies: new Set([...value.copies, number]) });
     return { counts: true, read };
   }
@@ -82,7 +84,7 @@ export class CopiesServer {
     const suspect = this.#suspect(by);
     const affected = fresh ? NONE : this.#affected(undefined, suspect);
     const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
-    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect, !fresh && this.#strangers(by)) };
+    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect, !fresh && this.#isUnknown(by)) };
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
@@ -112,7 +114,7 @@ export class CopiesServer {
     return {
       outcome,
       now,
-      ...this.#announce(key, now, affected, "end", by, suspect, value === undefined && this.#strangers(by)),
+      ...this.#announce(key, now, affected, "end", by, suspect, value === undefined && this.#isUnknown(by)),
     };
   }
 
@@ -135,14 +137,12 @@ export class CopiesServer {
     const beaten = this.#enroll(roster.beat(this.#roster, this.#now(), nodeId, epoch, about));
     const number = this.#roster.rows.find((row) => row.nodeId === nodeId)?.number ?? -1;
     if (beaten.outcome === "fenced") return beaten;
-    if (this.#since === undefined || this.#since > this.#now()) this.#since = this.#now();
     if (echo === undefined) return beaten;
-    const forgotten = echo.trusts && !this.#trustedUntil.has(number);
     if (echo.trusts) this.#trustedUntil.set(number, this.#now() + ENGINE_LEASE_MS);
     const count = this.#drops.get(number) ?? this.#now() * 1_000;
     this.#drops.set(number, count);
     if (!this.mute) this.#publish(nodeChannel(number), `echo ${echo.serial} ${epoch} ${count} ${this.#now()}`);
-    return { ...beaten, mute: this.mute, forgotten };
+    return { ...beaten, mute: this.mute };
   }
 
   leave(nodeId: NodeId, epoch: number): void {
@@ -163,7 +163,7 @@ export class CopiesServer {
   loseLedger(): void {
     this.#trustedUntil = new Map();
     this.#drops = new Map();
-    this.#since = undefined;
+    this.#generations = new Map();
   }
 
   /** Redis removes a key once its deadline has come. */
@@ -178,22 +178,34 @@ export class CopiesServer {
     return doubt !== "none" || (sentAt > 0 && Math.abs(this.#now() - sentAt) > TOLERATED_MS);
   }
 
-  /** `facts` undefined: nothing is there, so nobody knows who had copies: all live nodes. */
+  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave. */
   #affected(facts: Facts | undefined, suspect: boolean): Numbers {
     const now = this.#now();
-    if (facts === undefined) {
-      return new Set([...this.#trustedUntil].filter(([, until]) => until > now || suspect).map(([number]) => number));
-    }
+    if (facts === undefined) return new Set(this.#roster.rows.filter(({ left }) => !left).map(({ number }) => number));
     return facts.toldUntil > now || suspect ? new Set([...facts.copies, ...facts.told]) : facts.copies;
   }
 
   /** Whether somebody that nobody knows may have a copy of what isn't there. */
-  #strangers({ doubt }: Writer): boolean {
-    return doubt === "ledger" || this.#now() - (this.#since ?? this.#now()) < ENGINE_LEASE_MS;
+  #isUnknown({ doubt, number }: Writer): boolean {
+    const known = number < 0 || this.#roster.rows.some((row) => !row.left && row.number === number);
+    return doubt === "nodes" || !known;
   }
 
-  #factsAfter(affected: Numbers, { number, keep }: Writer): Facts {
-    const copies = keep && number >= 0 ? new Set([number]) : NONE;
+  /** Its node gave it up and has filled copies since. */
+  #isLate({ number, generation }: Writer): boolean {
+    return number >= 0 && generation < (this.#generations.get(number) ?? 0);
+  }
+
+  #raise(number: number, generation: number): boolean {
+    if ((this.#generations.get(number) ?? 0) >= generation) return true;
+    if (!this.full) this.#generations.set(number, generation);
+    return !this.full;
+  }
+
+  #factsAfter(affected: Numbers, by: Writer): Facts {
+    const { number, keep, generation } = by;
+    const keeps = keep && number >= 0 && !this.#isLate(by) && this.#raise(number, generation);
+    const copies = keeps ? new Set([number]) : NONE;
     return { copies, told: affected, toldUntil: affected.size > 0 ? this.#now() + ENGINE_LEASE_MS : 0 };
   }
 
@@ -208,33 +220,32 @@ export class CopiesServer {
     return { outcome: "committed", version, idleAt, now } as const;
   }
 
-  #mark(key: Key, current: number, affected: Numbers): Version {
+  #mark(key: Key, current: number, affected: Numbers): void {
     const now = this.#now();
     const version = next(current, now);
     const facts = { copies: NONE, told: affected, toldUntil: affected.size > 0 ? now + ENGINE_LEASE_MS : 0 };
     this.values.set(key, { kind: "ended", version, idleAt: now + ENDED_MARK_MS, ...facts, body: Buffer.alloc(0) });
     this.onStored(key, undefined);
-    return version;
   }
 
-  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean, strangers = false) {
+  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean, unknown = false) {
     const waitFor: Waiting[] = [];
-    const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${what}`;
-    for (const number of [...affected].sort((a, b) => a - b)) {
-      if (number === by.number && !suspect) continue;
+    if (unknown) waitFor.push({ number: -1, leftMs: ENGINE_LEASE_MS });
+    const late = this.#isLate(by);
+    const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${by.serial} ${what}`;
+    const told = [...affected].filter((number) => number !== by.number || late).sort((a, b) => a - b);
+    for (const number of told) {
       const leftMs = number === by.number ? 0 : this.#leftOf(number, suspect);
       if (leftMs > 0) waitFor.push({ number, leftMs });
       this.#drops.set(number, this.#drops.has(number) ? (this.#drops.get(number) ?? 0) + 1 : this.#now() * 1_000);
       if (!this.mute) this.#publish(nodeChannel(number), message);
     }
-    if (strangers) waitFor.push({ number: -1, leftMs: ENGINE_LEASE_MS });
-    const others = [...affected].some((number) => number !== by.number || suspect);
-    return { waitFor, ...(this.mute && others ? { unannounced: true } : {}) };
+    return { waitFor, ...(this.mute && told.length > 0 ? { unannounced: true } : {}) };
   }
 
   #leftOf(number: number, suspect: boolean): number {
     const until = this.#trustedUntil.get(number) ?? this.#now() + ENGINE_LEASE_MS;
-    return suspect && until > 0 ? ENGINE_LEASE_MS : Math.max(0, until - this.#now());
+    return suspect && until > 0 ? ENGINE_LEASE_MS : Math.max(0, Math.min(until - this.#now(), ENGINE_LEASE_MS));
   }
 
   #enroll<Answer>({ answer, store }: roster.RosterStep<Answer>): Answer {

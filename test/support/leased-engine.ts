@@ -63,7 +63,7 @@ export class CopiesMedium {
       namespace: "leased",
       open: () => call(() => {}),
       read: (key, known) => call(() => server.read(key, known)),
-      fill: (key, number, known) => call(() => server.fill(key, number, known)),
+      fill: (key, by, known) => call(() => server.fill(key, by, known)),
       create: (key, body, deadlines, by = NO_NODE, fresh = false) => {
         const copy = Buffer.from(body);
         return call(() => server.create(key, copy, deadlines, by, fresh));

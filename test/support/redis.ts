@@ -129,7 +129,7 @@ function pidOf(child: ChildProcess): number {
 }
 
 /** The redis-server of this machine; installs it where that is ours to do (root on Debian). */
-function redisBinary(): string {
+export function redisBinary(): string {
   const found = onPath("redis-server");
   if (found !== undefined) return found;
   if (process.getuid?.() === 0 && onPath("apt-get") !== undefined) {
@@ -150,7 +150,7 @@ function onPath(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const address = probe.address();

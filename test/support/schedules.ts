@@ -5,8 +5,9 @@
 import { AnynodeError } from "../../lib/errors.js";
 import type { Key, Sid } from "../../lib/names.js";
 import { textsOf } from "../../lib/session/attributes.js";
-import { decode } from "../../lib/session/codec.js";
+import { Codec } from "../../lib/session/codec.js";
 import { keyOf, makeSid } from "../../lib/session/id.js";
+import { Keyring } from "../../lib/session/keyring.js";
 import type { Loaded } from "../../lib/session/record.js";
 import type { Sessions } from "../../lib/sessions.js";
 import { aNode, parsed, saveOf } from "./a-node.js";
@@ -63,6 +64,7 @@ class Schedule {
   readonly #members: Member[] = [];
   readonly #all: Member[] = [];
   readonly #sid: Sid = makeSid();
+  readonly #codec = new Codec(1e6, "leased", new Keyring([]));
   readonly #key: Key = keyOf(this.#sid, "leased");
   /** How far the engine's clock has jumped. */
   #jumped = 0;
@@ -126,7 +128,7 @@ class Schedule {
   #join(weather: Weather): Member {
     const guest = new Guest(this.#world, Math.floor(this.#random() * 1e6), Math.floor((this.#random() - 0.5) * 1e5));
     const wire = new UnrulyWire(this.#world, guest, this.#random, weather);
-    const sessions = aNode(this.#medium.engine(wire), { clock: guest.clock });
+    const sessions = aNode(this.#medium.engine(wire), { clock: guest.clock, keyring: ["plain"] });
     const member = { guest, wire, sessions, crashed: false };
     this.#all.push(member);
     return member;
@@ -276,7 +278,7 @@ class Schedule {
     this.#stores += 1;
     if (body === undefined) this.#goneAt = this.#stores;
     else {
-      const decoded = decode(body, key, 1e6);
+      const decoded = this.#codec.decode(body, key);
       if (decoded.outcome !== "record") throw new Error(decoded.outcome);
       this.#order.set(String(parsed(decoded.record.attributes)["id"]), this.#stores);
     }
@@ -290,7 +292,7 @@ class Schedule {
     if (read.outcome !== "found") return;
     if (this.#ended) this.#fail("P2: the session is back");
     if (!this.#lossless) return;
-    const decoded = decode(read.body, this.#key, 1e6);
+    const decoded = this.#codec.decode(read.body, this.#key);
     if (decoded.outcome !== "record") throw new Error(decoded.outcome);
     const there = parsed(decoded.record.attributes);
     for (const name of this.#kept) if (!(name in there)) this.#fail(`G2: ${name} was acknowledged and isn't there`);

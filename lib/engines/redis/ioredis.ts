@@ -56,14 +56,16 @@ export function ioredisAt(create: (options: object) => IoredisClient, address: A
       }),
       onLost,
     );
-  return { commands: dial, channels: dial, own: true };
+  return { commands: dial, separate: dial, own: true };
 }
 
 export function givenIoredis(client: IoredisClient, deadlineMs: number): Source {
+  const sentinels = "sentinels" in client.options ? client.options.sentinels : undefined;
   return {
     own: false,
+    sentinel: Array.isArray(sentinels) && sentinels.length > 0,
     commands: () => given(client),
-    channels: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
+    separate: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
   };
 }
 

@@ -52,14 +52,14 @@ export function nodeRedisAt(create: (options: object) => NodeRedisClient, addres
       }),
       onLost,
     );
-  return { commands: dial, channels: dial, own: true };
+  return { commands: dial, separate: dial, own: true };
 }
 
 export function givenNodeRedis(client: NodeRedisClient, deadlineMs: number): Source {
   return {
     own: false,
     commands: () => ({ ...verbs(client), opened: usable(client), close() {} }),
-    channels: (onLost) => {
+    separate: (onLost) => {
       const socket = { ...client.options?.socket, connectTimeout: deadlineMs, reconnectStrategy: false };
       return connection(client.duplicate({ socket, ...ONE_CONNECTION }), onLost);
     },

@@ -10,11 +10,11 @@ import { replyCode } from "./failure.js";
 
 /** Which shared heads stand in front of which verb. */
 const HEADS = {
-  "fill-1": ["record"],
-  "create-2": ["record", "copies"],
+  "fill-2": ["record"],
+  "create-3": ["record", "copies"],
   "commit-2": ["record", "copies"],
   "touch-1": ["record"],
-  "end-2": ["record", "copies"],
+  "end-3": ["record", "copies"],
   "regenerate-3": ["record", "copies"],
   "join-3": ["registry"],
   "beat-4": ["registry"],

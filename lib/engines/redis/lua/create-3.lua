@@ -1,5 +1,5 @@
--- Stores a first record. If one was there that somebody may still have a copy of (it was evicted, or expired), all live nodes are told.
--- KEYS     the record's key; the ledger
+-- Stores a first record. If one was there that somebody may still have a copy of (it was evicted, or expired), all nodes are told.
+-- KEYS     the record's key; the registry's rows; the ledger
 -- ARGV     idleMs, absoluteAt, body, 1 if the id was made just now, writer (see copies.lua)
 -- Returns  as commit when stored; else what is there: the value
 local state, version, facts = look(KEYS[1])

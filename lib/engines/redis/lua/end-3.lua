@@ -1,6 +1,6 @@
 -- Puts an ended mark in place of whatever is there. DEL comes first: it isn't refused at maxmemory, and a script that has written
 -- once isn't refused what follows. The mark keeps who was told, so that an end that finds it waits for them as the first one does.
--- KEYS     the record's key; the ledger
+-- KEYS     the record's key; the registry's rows; the ledger
 -- ARGV     how long the mark stays, in ms; writer (see copies.lua)
 -- The drops, and so the answers to them, name `now` for a version.
 -- Returns  {what was there, now, 1 if somebody couldn't be told, number, ms, number, ms …}
