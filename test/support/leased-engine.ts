@@ -51,10 +51,18 @@ export class CopiesMedium {
       const listener: Listener = { wire, hear: (message) => hear(message) };
       const all = this.#listeners.get(channel) ?? new Set();
       const leave = () => void all.delete(listener);
-      await call(() => {
+      const enter = () => {
         if (server.mute) throw new AnynodeError("ENGINE_UNAVAILABLE", "It may not subscribe.");
-        this.#listeners.set(channel, all.add(listener));
-      });
+        if (!gaveUp) this.#listeners.set(channel, all.add(listener));
+      };
+      let gaveUp = false;
+      try {
+        await call(enter);
+      } catch (error) {
+        gaveUp = true;
+        leave();
+        throw error;
+      }
       mine.add(leave);
       return { close: async () => leave(), renew: async () => wire.renew?.() };
     };
