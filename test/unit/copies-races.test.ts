@@ -56,6 +56,16 @@ describe("reads and fills", () => {
     expect([await reading, await later]).toEqual([1, undefined]);
   });
 
+  test("what the engine had no room to write down isn't a copy", async () => {
+    const { a, b, sid, medium } = await twoNodes();
+    medium.server.full = true;
+    const { asked } = b.sessions.reads;
+    for (let i = 0; i < 3; i++) expect(await b.v()).toBe(1);
+    expect(b.sessions.reads.asked).toBe(asked + 3);
+    await a.sessions.end(sid);
+    expect(await b.v()).toBeUndefined();
+  });
+
   test("RACE: RUN_FOR_TICKET: what was asked outside of a run isn't copied, though a run begins before the reply", async () => {
     const { a, b, clock } = await twoNodes();
     b.wire.deaf = true;
