@@ -32,8 +32,25 @@ export interface ExpressOptions<Req extends Incoming = Incoming> extends FrontOp
   proxy?: boolean | undefined;
 }
 
+/** The session whose id `req.sessionID` is. */
+const OPENED = Symbol("anynode");
+
+/** Shared by all requests that come without a session. */
+const ID_WHEN_ASKED: PropertyDescriptor = {
+  get(this: WithSession) {
+    return this[OPENED]?.id;
+  },
+  set(this: WithSession, value: unknown) {
+    Object.defineProperty(this, "sessionID", { value, writable: true, enumerable: true, configurable: true });
+  },
+  enumerable: true,
+  configurable: true,
+};
+
 /** A request as the middleware finds and leaves it. */
 export interface WithSession {
+  /** @internal */
+  [OPENED]?: ExpressSession | undefined;
   session?: unknown;
   sessionID?: string | undefined;
   readonly secure?: boolean | undefined;
@@ -128,7 +145,11 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
       return;
     }
     this.#req.session = session;
-    this.#req.sessionID = session.id;
+    // Most new sessions are never stored: an id is drawn when somebody asks.
+    if (this.lifecycle.isNew) {
+      this.#req[OPENED] = session;
+      Object.defineProperty(this.#req, "sessionID", ID_WHEN_ASKED);
+    } else this.#req.sessionID = session.id;
   }
 
   make(attributes: AttributeTexts, sid: Sid | undefined): ExpressSession {

@@ -237,11 +237,10 @@ function emitDrain(response: Response): void {
   response.emit("drain");
 }
 
-/** A response that can be held; what Socket.IO or an upgrade brings in its place can't. */
-export function isHoldable(response: object): response is Response {
-  return METHODS.every((name) => typeof Reflect.get(response, name) === "function") && !Reflect.get(response, "headersSent");
+/** A response that can be held; what an upgrade, or Socket.IO for one, brings in its place can't. */
+export function isHoldable(response: Partial<Response>): response is Response {
+  return typeof response.writeHead === "function" && typeof response.getHeaderNames === "function" && !response.headersSent;
 }
-const METHODS = ["writeHead", "write", "end", "flushHeaders", "getHeaders", "getHeaderNames", "setHeader", "removeHeader"];
 
 function headOf(response: Response): Head {
   const headers = response.getHeaders();
@@ -265,7 +264,7 @@ function isSame(a: unknown, b: unknown): boolean {
 }
 
 function isHttp1(response: Response): boolean {
-  return "_header" in response;
+  return Object.hasOwn(response, "_header");
 }
 
 /** Makes headers read as sent. */

@@ -179,11 +179,13 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       ? new HeldResponse(ctx.res, this.lifecycle, (error) => ctx.onerror(errorOf(error)))
       : undefined;
     await next();
+    // Who answered by ctx.res is answered by what holds that.
+    if (held?.isWaiting === false) return;
     try {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
     } catch (error) {
-      if (held?.isWaiting) {
+      if (held !== undefined) {
         // The body goes, a stream is closed; what that does to the head goes, too.
         held.reset();
         ctx.body = undefined;

@@ -38,11 +38,8 @@ export function koaApp(sessions: Sessions, gates: Gates, options: HostOptions): 
   return both(made, gates);
 }
 
-export function nativeKoaApp(
-  sessions: Sessions,
-  gates: Gates,
-  { maxAge = "session", rolling = false }: HostOptions,
-): RequestListener {
+export function nativeKoaApp(sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
+  const { maxAge = "session", rolling = false } = options;
   return both((_, path, name) => native(sessions, { path, name, maxAge, rolling }), gates);
 }
 
