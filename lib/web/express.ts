@@ -25,6 +25,10 @@ export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
 export type { CookieSettings, SessionCookie } from "./session-cookie.js";
 
+/** What an application keeps in its sessions: `declare module "anynode/express" { interface SessionData { views: number } }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add to it.
+export interface SessionData {}
+
 export interface ExpressOptions<Req extends Incoming = Incoming> extends FrontOptions<Req> {
   /** What `req.session = null`, or deleting it, means for the stored session: `"keep"` (default) or `"destroy"`. */
   unset?: "destroy" | "keep" | undefined;

@@ -71,6 +71,17 @@ export interface KoaOptions<Ctx>
   signed?: true | undefined;
 }
 
+/** What an application keeps in its sessions: `declare module "anynode/koa" { interface SessionData { views: number } }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add to it.
+export interface SessionData {}
+
+/** What the middleware adds to a context: `new Koa<Koa.DefaultState, SessionContext>()`. */
+export interface SessionContext {
+  get session(): (KoaSession & Partial<SessionData>) | null;
+  /** null ends the session; an object gives it other attributes. */
+  set session(value: object | null);
+}
+
 export type Middleware<Ctx> = (ctx: Ctx, next: () => Promise<unknown>) => Promise<unknown>;
 
 const DAY_MS = 86_400_000;
