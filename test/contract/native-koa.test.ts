@@ -56,7 +56,14 @@ function set(_: Context, own: KoaSession): void {
 const read = (_: Context, own: KoaSession) => own.toJSON();
 
 test("isNew, populated, length, externalKey, maxAge, toJSON", async () => {
-  const tell = (_: Context, own: KoaSession) => [own.isNew, own.populated, own.length, own.externalKey === own.id, own.maxAge, own.toJSON()];
+  const tell = (_: Context, own: KoaSession) => [
+    own.isNew,
+    own.populated,
+    own.length,
+    own.externalKey === own.id,
+    own.maxAge,
+    own.toJSON(),
+  ];
   const { url } = await app({}, { "/": tell, "/set": set });
   const visitor = new Browser();
   expect((await visitor.get(url, "/")).body).toEqual({ is: [true, false, 0, true, 86_400_000, {}] });
@@ -66,18 +73,21 @@ test("isNew, populated, length, externalKey, maxAge, toJSON", async () => {
 });
 
 test("ctx.session = null ends it and clears the cookie; = an object replaces its attributes", async () => {
-  const { url } = await app({ key: "koa.sess", maxAge: "session" }, {
-    "/set": set,
-    "/": read,
-    "/other": (ctx) => {
-      ctx.session = { m: 2 };
-      return ctx.session?.populated;
+  const { url } = await app(
+    { key: "koa.sess", maxAge: "session" },
+    {
+      "/set": set,
+      "/": read,
+      "/other": (ctx) => {
+        ctx.session = { m: 2 };
+        return ctx.session?.populated;
+      },
+      "/null": (ctx) => {
+        ctx.session = null;
+        return ctx.session;
+      },
     },
-    "/null": (ctx) => {
-      ctx.session = null;
-      return ctx.session;
-    },
-  });
+  );
   const visitor = new Browser();
   await visitor.get(url, "/set");
   expect(visitor.cookie("koa.sess")).toBeDefined();
@@ -90,12 +100,15 @@ test("ctx.session = null ends it and clears the cookie; = an object replaces its
 });
 
 test("regenerate keeps the attributes under a new id; save stores an empty one, too", async () => {
-  const { url } = await app({}, {
-    "/set": set,
-    "/": read,
-    "/again": (_, own) => own.regenerate(),
-    "/save": (_, own) => own.save(),
-  });
+  const { url } = await app(
+    {},
+    {
+      "/set": set,
+      "/": read,
+      "/again": (_, own) => own.regenerate(),
+      "/save": (_, own) => own.save(),
+    },
+  );
   const visitor = new Browser();
   await visitor.get(url, "/set");
   const old = visitor.fork();
@@ -106,14 +119,17 @@ test("regenerate keeps the attributes under a new id; save stores an empty one, 
 });
 
 test("autoCommit: false; manuallyCommit stores and sets the cookie", async () => {
-  const { url } = await app({ autoCommit: false }, {
-    "/set": set,
-    "/": read,
-    "/commit": (ctx, own) => {
-      set(ctx, own);
-      return own.manuallyCommit();
+  const { url } = await app(
+    { autoCommit: false },
+    {
+      "/set": set,
+      "/": read,
+      "/commit": (ctx, own) => {
+        set(ctx, own);
+        return own.manuallyCommit();
+      },
     },
-  });
+  );
   const visitor = new Browser();
   expect((await visitor.get(url, "/set")).setCookies).toEqual([]);
   expect((await visitor.get(url, "/commit")).setCookies.length).toBe(1);
@@ -154,13 +170,16 @@ test("valid, beforeSave, prefix, genid, and the events session:missed and sessio
 });
 
 test("session:missed: a cookie of a session that isn't there", async () => {
-  const { url, app: one } = await app({}, {
-    "/set": set,
-    "/": read,
-    "/null": (ctx) => {
-      ctx.session = null;
+  const { url, app: one } = await app(
+    {},
+    {
+      "/set": set,
+      "/": read,
+      "/null": (ctx) => {
+        ctx.session = null;
+      },
     },
-  });
+  );
   let missed = 0;
   one.on("session:missed", () => {
     missed += 1;

@@ -76,7 +76,10 @@ test("passport: a sign-in changes the id, the user is there afterwards, a sign-o
 });
 
 test("csrf-sync: the token of the session is taken, another isn't", async () => {
-  const { csrfSynchronisedProtection, generateToken } = csrfSync({ ignoredMethods: ["HEAD"], getTokenFromRequest: (req) => `${req.query["t"]}` });
+  const { csrfSynchronisedProtection, generateToken } = csrfSync({
+    ignoredMethods: ["HEAD"],
+    getTokenFromRequest: (req) => `${req.query["t"]}`,
+  });
   const url = await app((one) => {
     one.get("/token", (req, res) => res.json({ token: generateToken(req) }));
     one.use(csrfSynchronisedProtection);
