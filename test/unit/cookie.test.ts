@@ -129,7 +129,7 @@ describe("session.cookie", () => {
     expect(one.expires?.getTime()).toBeGreaterThan(Date.now() + 59_000);
     one.expires = new Date(Date.now() + 30_000);
     expect(one.originalMaxAge).toBeGreaterThan(29_000);
-    one.expires = null;
+    one.expires = false;
     expect([one.maxAge, one.originalMaxAge]).toEqual([null, null]);
     expect(JSON.parse(JSON.stringify(one))).toEqual({ originalMaxAge: null, expires: null, httpOnly: true, path: "/" });
   });
