@@ -19,7 +19,8 @@ import {
   yesOrNo,
 } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
-import { type Host, Lifecycle } from "./lifecycle.js";
+import type { Host } from "./host.js";
+import { Lifecycle } from "./lifecycle.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
@@ -143,14 +144,14 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
     return this.#req.session;
   }
 
-  place(session: ExpressSession | undefined): void {
+  place(session: ExpressSession | undefined, isNew: boolean): void {
     if (session === undefined) {
       delete this.#req.session;
       return;
     }
     this.#req.session = session;
     // Most new sessions are never stored: an id is drawn when somebody asks.
-    if (this.lifecycle.isNew) {
+    if (isNew) {
       this.#req[OPENED] = session;
       Object.defineProperty(this.#req, "sessionID", ID_WHEN_ASKED);
     } else this.#req.sessionID = session.id;

@@ -19,8 +19,9 @@ import {
   yesOrNo,
 } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
+import type { Carrier, Host } from "./host.js";
 import { KoaSession } from "./koa-object.js";
-import { type Carrier, type Host, Lifecycle } from "./lifecycle.js";
+import { Lifecycle } from "./lifecycle.js";
 import type { CookieSettings } from "./session-cookie.js";
 
 export type { FrontOptions, Route, Secret } from "./front-options.js";
@@ -254,8 +255,8 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
     this.#shown = session;
   }
 
-  make(attributes: AttributeTexts, sid: Sid | undefined): KoaSession {
-    return new KoaSession(this.lifecycle, () => this.#commit(), attributes, sid);
+  make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): KoaSession {
+    return new KoaSession(this.lifecycle, () => this.#commit(), isNew, attributes, sid);
   }
 
   isMade(value: object): value is KoaSession {
