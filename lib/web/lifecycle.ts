@@ -28,6 +28,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** The settings of a cookie that the browser shall forget. */
   #forget: SessionCookie | undefined;
   #line: string | undefined;
+  #cookieSettings: CookieSettings | undefined;
   #isSettled = false;
   readonly: boolean = false;
 
@@ -111,7 +112,9 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** What the options say of this request's cookie. */
   get cookieSettings(): CookieSettings {
     const { cookie } = this.#settings;
-    return typeof cookie === "function" ? cookie(this.req) : cookie;
+    if (typeof cookie !== "function") return cookie;
+    this.#cookieSettings ??= cookie(this.req);
+    return this.#cookieSettings;
   }
 
   /** The request's session with the attributes of a plain object instead of its own. */
