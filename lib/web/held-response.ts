@@ -124,10 +124,8 @@ export class HeldResponse {
     this.#state = "holding";
     const asHeld = headOf(this.#response);
     hideHead(this.#response);
-    settling.then(
-      () => this.#release(asHeld),
-      (error: unknown) => this.#forget(error),
-    );
+    // What can't be said (a header with a line break, a chunk of another kind) would have thrown in the handler; it is an error as well.
+    settling.then(() => this.#release(asHeld)).catch((error: unknown) => this.#forget(error));
     return true;
   }
 
@@ -150,8 +148,8 @@ export class HeldResponse {
     restore(response, asHeld);
     this.#pass();
     let room: unknown = true;
-    for (const [verb, args] of this.#held.splice(0)) {
-      const [first, second, third] = args;
+    for (let next = this.#held.shift(); next !== undefined; next = this.#held.shift()) {
+      const [verb, [first, second, third]] = next;
       // A second head, by a middleware that can't see that the first one was held, says nothing new.
       if (verb === "writeHead" && response.headersSent) continue;
       const answer = this[verb](first, second, third);
@@ -168,7 +166,8 @@ export class HeldResponse {
     restore(response, this.#before);
     new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
     for (const [, args] of this.#held.splice(0)) tell(args, abandoned(error));
-    this.#refuse(error);
+    // Outside of our promise: what error handlers throw is theirs.
+    process.nextTick(this.#refuse, error);
   }
 
   #writeHeadWith(line: string, status: unknown, message: unknown, headers: unknown): unknown {

@@ -231,7 +231,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     // A failure that the application knows of, and says so, isn't told again.
     if (open === undefined || (open.failure !== undefined && status >= 400)) return;
     if (!this.#isLeft(open)) return this.#settleUnset(open);
-    if (open.end === "lost") return this.#dropped();
+    if (open.end === "lost") return status >= 400 ? undefined : this.#dropped();
     const changes = open.changes();
     // What may have happened must not happen twice.
     if (open.failure !== undefined && changes.size > 0) throw open.failure.error;

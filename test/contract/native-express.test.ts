@@ -558,6 +558,26 @@ describe("a response that waits", () => {
     expect([answer.status, answer.text, double.count("create")]).toEqual([500, '{"code":"ATTRIBUTE_INVALID"}', 0]);
   });
 
+  test("what can't be said is an error, too, though the handler has gone on by then", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/head": (req, res) => {
+          put(req, "n", 1);
+          res.writeHead(200, { "x-bad": "a\nb" }).end();
+        },
+        "/chunk": (req, res) => {
+          put(req, "n", 1);
+          Reflect.apply(res.end, res, [1]);
+        },
+      },
+    );
+    for (const [path, code] of [["/head", "ERR_INVALID_CHAR"] as const, ["/chunk", "ERR_INVALID_ARG_TYPE"] as const]) {
+      const answer = await get(path);
+      expect([answer.status, answer.text]).toEqual([500, `{"code":"${code}"}`]);
+    }
+  });
+
   test("after a failure what a slow handler still writes goes nowhere", async () => {
     const failure = new AnynodeError("ENGINE_TIMEOUT", "injected");
     double.use({ create: () => Promise.reject(failure) });

@@ -229,6 +229,29 @@ test("a failed commit is thrown: error handlers further out see it, with the res
   expect(seen).toEqual(["ENGINE_TIMEOUT", undefined, 404]);
 });
 
+test("a handler that throws: its error stays its own, and what it changed is stored", async () => {
+  const { url, app: one } = await app(
+    {},
+    {
+      "/set": set,
+      "/": read,
+      "/fail": (_, own) => {
+        Reflect.set(own, "n", Number(Reflect.get(own, "n")) + 1);
+        throw new Error("the route's own");
+      },
+    },
+  );
+  const errors: string[] = [];
+  one.on("error", (error) => errors.push(error.message));
+  const visitor = new Browser();
+  await visitor.get(url, "/set");
+  expect((await visitor.get(url, "/fail")).status).toBe(500);
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 2 } });
+  double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+  const { status } = await visitor.get(url, "/fail");
+  expect([status, errors[0]]).toEqual([503, "the route's own"]);
+});
+
 test("without a secret and app.keys it says so", async () => {
   const { url } = await app({}, {}, (one) => Reflect.deleteProperty(one, "keys"));
   expect((await new Browser().get(url, "/")).status).toBe(500);
