@@ -148,6 +148,20 @@ export function copiesPart({ describe, test, timed }: Part): void {
       waitsFor(b, await got("committed", b.engine.commit(key, version, body, later, b.writes({ doubt: "nodes" }))), []);
     });
 
+    test("of who is there is followed by others that wait for nobody, as long as the first one does", async (stage) => {
+      const [a, b, key] = [await member(stage), await member(stage), newKey()];
+      const { version } = await got("committed", b.engine.create(key, body, later, b.writes({ doubt: "nodes" })));
+      for (const { waitFor } of [
+        await got("committed", b.engine.commit(key, version, body, later, b.writes())),
+        await b.engine.end(key, a.writes()),
+        await b.engine.end(key, b.writes()),
+      ]) {
+        const stranger = waitFor.find(({ number }) => number === -1);
+        assert.equal(stranger !== undefined, b.engine.fill !== undefined);
+        if (stranger !== undefined) assert.ok(stranger.leftMs > 0 && stranger.leftMs <= LEASE_MS);
+      }
+    });
+
     test("that gave its write up, and has filled a copy since, is told of it like any other", async (stage) => {
       const [a, key] = [await member(stage), newKey()];
       const { version } = await made(a.engine, key);

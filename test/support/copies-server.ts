@@ -55,6 +55,8 @@ export class CopiesServer {
   #drops = new Map<number, number>();
   /** The highest generation with which each node filled a copy. */
   #generations = new Map<number, number>();
+  /** Until when nodes that the registry lost may trust copies; -1 in `told` says that they may have one. */
+  #strangersUntil = 0;
   #roster = roster.emptyRoster;
 
   constructor(now: () => number, publish: (channel: string, message: string) => void) {
@@ -82,16 +84,16 @@ export class CopiesServer {
     const value = this.#look(key);
     if (value !== undefined) return refused(value);
     const suspect = this.#suspect(by);
-    const affected = fresh ? NONE : this.#affected(undefined, suspect);
+    const affected = fresh ? NONE : this.#affected(undefined, suspect, by);
     const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
-    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect, !fresh && this.#isUnknown(by)) };
+    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
     const value = this.#look(key);
     if (value?.kind !== "record" || value.version !== expected) return refused(value);
     const suspect = this.#suspect(by);
-    const affected = this.#affected(value, suspect);
+    const affected = this.#affected(value, suspect, by);
     const stored = this.#store(key, body, value.version, deadlines, this.#factsAfter(affected, by));
     return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
@@ -108,13 +110,13 @@ export class CopiesServer {
 
   end(key: Key, by: Writer): Ended {
     const [value, now, suspect] = [this.#look(key), this.#now(), this.#suspect(by)];
-    const affected = this.#affected(value, suspect);
+    const affected = this.#affected(value, suspect, by);
     this.#mark(key, value?.version ?? 0, affected);
     const outcome = value === undefined ? "missing" : value.kind === "ended" ? "marked" : "ended";
     return {
       outcome,
       now,
-      ...this.#announce(key, now, affected, "end", by, suspect, value === undefined && this.#isUnknown(by)),
+      ...this.#announce(key, now, affected, "end", by, suspect),
     };
   }
 
@@ -124,7 +126,7 @@ export class CopiesServer {
     if (other !== undefined) return refused(other);
     const suspect = this.#suspect(by);
     const stored = this.#store(to, body, 0, deadlines, this.#factsAfter(NONE, by));
-    const affected = this.#affected(value, suspect);
+    const affected = this.#affected(value, suspect, by);
     this.#mark(from, value.version, affected);
     return { ...stored, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
   }
@@ -160,10 +162,17 @@ export class CopiesServer {
   evict(key: Key): void {
     if (this.values.delete(key)) this.onStored(key, undefined);
   }
+  /** Loses everything, as a server without persistence does when it starts again. */
+  loseAll(): void {
+    for (const key of this.values.keys()) this.evict(key);
+    this.loseLedger();
+    this.#roster = roster.emptyRoster;
+  }
   loseLedger(): void {
     this.#trustedUntil = new Map();
     this.#drops = new Map();
     this.#generations = new Map();
+    this.#strangersUntil = 0;
   }
 
   /** Redis removes a key once its deadline has come. */
@@ -178,17 +187,18 @@ export class CopiesServer {
     return doubt !== "none" || (sentAt > 0 && Math.abs(this.#now() - sentAt) > TOLERATED_MS);
   }
 
-  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave. */
-  #affected(facts: Facts | undefined, suspect: boolean): Numbers {
+  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave; -1: strangers. */
+  #affected(facts: Facts | undefined, suspect: boolean, { doubt, number }: Writer): Numbers {
     const now = this.#now();
-    if (facts === undefined) return new Set(this.#roster.rows.filter(({ left }) => !left).map(({ number }) => number));
-    return facts.toldUntil > now || suspect ? new Set([...facts.copies, ...facts.told]) : facts.copies;
-  }
-
-  /** Whether somebody that nobody knows may have a copy of what isn't there. */
-  #isUnknown({ doubt, number }: Writer): boolean {
-    const known = number < 0 || this.#roster.rows.some((row) => !row.left && row.number === number);
-    return doubt === "nodes" || !known;
+    if (facts === undefined) {
+      const all = this.#roster.rows.filter(({ left }) => !left).map((row) => row.number);
+      if (doubt !== "nodes" && (number < 0 || all.includes(number))) return new Set(all);
+      this.#strangersUntil = now + ENGINE_LEASE_MS;
+      return new Set([...all, -1]);
+    }
+    const told = facts.toldUntil > now || suspect ? [...facts.told] : [];
+    const strangers = suspect || this.#strangersUntil > now;
+    return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers)]);
   }
 
   /** Its node gave it up and has filled copies since. */
@@ -228,12 +238,13 @@ export class CopiesServer {
     this.onStored(key, undefined);
   }
 
-  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean, unknown = false) {
+  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean) {
     const waitFor: Waiting[] = [];
-    if (unknown) waitFor.push({ number: -1, leftMs: ENGINE_LEASE_MS });
+    const strangersMs = suspect ? ENGINE_LEASE_MS : Math.min(this.#strangersUntil - this.#now(), ENGINE_LEASE_MS);
+    if (affected.has(-1)) waitFor.push({ number: -1, leftMs: strangersMs });
     const late = this.#isLate(by);
     const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${by.serial} ${what}`;
-    const told = [...affected].filter((number) => number !== by.number || late).sort((a, b) => a - b);
+    const told = [...affected].filter((number) => number >= 0 && (number !== by.number || late)).sort((a, b) => a - b);
     for (const number of told) {
       const leftMs = number === by.number ? 0 : this.#leftOf(number, suspect);
       if (leftMs > 0) waitFor.push({ number, leftMs });

@@ -17,7 +17,7 @@ import { type ManualClock, manualClock } from "./manual-clock.js";
 import { Guest, UnrulyWire, type Weather } from "./unruly-wire.js";
 
 export const VERBS = ["load", "save", "update", "end", "put"] as const;
-export const FAULTS = ["evict", "forget", "jump", "lose", "cut", "stop", "crash", "leave", "full", "storm"] as const;
+export const FAULTS = ["evict", "flush", "forget", "jump", "lose", "cut", "stop", "crash", "leave", "full", "storm"] as const;
 export interface Step {
   readonly what: (typeof VERBS)[number] | (typeof FAULTS)[number];
   /** How long after the step before, in ms. */
@@ -146,11 +146,12 @@ class Schedule {
     const { guest, wire, sessions } = member;
     const { server } = this.#medium;
     const at = (ms: number, run: () => void) => this.#world.after(ms, run);
-    if (what === "evict") {
-      // A mark that is evicted is a limit: nothing answers late writes then.
-      if (server.values.get(this.#key)?.kind !== "record") return;
+    if (what === "evict" || what === "flush") {
+      // A mark that is lost is a limit: nothing answers late writes then.
+      if (server.values.get(this.#key)?.kind === "ended") return;
       this.#lossless = false;
-      server.evict(this.#key);
+      if (what === "evict") server.evict(this.#key);
+      else server.loseAll();
     } else if (what === "forget") server.loseLedger();
     else if (what === "jump") this.#jumped += Math.floor(size * size * 5_000);
     else if (what === "lose") wire.lose(1 + Math.floor(size * 2));

@@ -2,6 +2,7 @@
 -- The ledger (the last of KEYS), a hash of three fields a node number:
 --   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
 --   g<number>  the highest generation with which it filled a copy
+-- and `strangers`: until when nodes that the registry lost may trust copies. Bit 63 of `told` says that they may have one of this.
 -- A writer, one of ARGV: "number epoch keep sentAt doubt generation serial"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
 --   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease; 2, nor that
@@ -18,7 +19,7 @@ local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > T
 -- Its node gave it up and has filled copies since: it must be told like any other.
 local highest = me >= 0 and tonumber(redis.call('HGET', ledger, 'g' .. me) or 0) or 0
 local late = me >= 0 and generation < highest
-local unannounced, unknown = 0, false
+local unannounced, strangers = 0, 0
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -58,11 +59,16 @@ local function affected(facts)
     local told_high, told_low, told_until
     high, low, told_high, told_low, told_until = struct.unpack('>I4I4I4I4I6', facts)
     if told_until > now or suspect then
+      if told_high >= 2 ^ 31 then
+        told_high = told_high - 2 ^ 31
+        local left = tonumber(redis.call('HGET', ledger, 'strangers') or 0) - now
+        strangers = suspect and COPY_LEASE or math.max(0, math.min(left, COPY_LEASE))
+      end
       high, low = bit.bor(high, told_high) % 2 ^ 32, bit.bor(low, told_low) % 2 ^ 32
     end
     return high, low
   end
-  unknown = me >= 0
+  local unknown = me >= 0
   for _, row in ipairs(redis.call('HVALS', KEYS[2])) do
     local number, left = string.match(row, '^(%d+) %d+ (%d)')
     number = tonumber(number)
@@ -72,7 +78,10 @@ local function affected(facts)
       unknown = unknown and number ~= me
     end
   end
-  unknown = unknown or writer[5] == '2'
+  if unknown or writer[5] == '2' then
+    strangers = COPY_LEASE
+    redis.call('HSET', ledger, 'strangers', now + COPY_LEASE)
+  end
   return high, low
 end
 
@@ -87,6 +96,7 @@ end
 local function facts_after(high, low, keeps)
   local my_high, my_low = 0, 0
   if keeps and me >= 0 and not late and raise() then my_high, my_low = bit_of(me) end
+  if strangers > 0 then high = high + 2 ^ 31 end
   local told_until = (high > 0 or low > 0) and now + COPY_LEASE or 0
   return struct.pack('>I4I4I4I4I6', my_high, my_low, high, low, told_until)
 end
@@ -96,10 +106,10 @@ end
 local function announce(key, version, high, low, what, reply)
   local at = #reply + 1
   reply[at] = 0
-  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
-  if unknown then
+  -- Somebody that nobody knows may have a copy: the writer waits for no one who could answer.
+  if strangers > 0 then
     table.insert(reply, -1)
-    table.insert(reply, COPY_LEASE)
+    table.insert(reply, strangers)
   end
   local my_high, my_low = bit_of(me)
   if not late and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
