@@ -113,9 +113,9 @@ class Schedule {
       guest.go();
     }
     this.#medium.server.full = false;
-    await this.#world.advance(6_000);
+    await this.#world.advance(4_500);
     for (const member of this.#members) this.#perform("load", member, 0);
-    await this.#world.advance(2_000);
+    await this.#world.advance(1_000);
     this.#judge();
     for (const { sessions, crashed } of this.#all) {
       this.seen.hits += sessions.reads.hits;
