@@ -136,6 +136,18 @@ describe("LIMIT: under which conditions the promises hold (docs/guarantees.md)",
     expect(await a.v()).toBe(2);
   });
 
+  test("everything is lost, and a node that was never there before ends what it doesn't find: others serve it until their next echo", async () => {
+    const { b, sid, medium, node, clock } = await twoNodes();
+    await b.v();
+    medium.server.loseAll();
+    const c = await node();
+    const ending = c.sessions.end(sid);
+    await settled();
+    expect([await isDone(ending), await b.v()]).toEqual([true, 1]);
+    await clock.advance(600);
+    expect(await b.v()).toBeUndefined();
+  });
+
   test("an id that the application makes again at once, and calls new, is nobody's business: copies of the old session stay", async () => {
     const { a, b, sid, medium } = await twoNodes();
     await b.v();
