@@ -195,12 +195,14 @@ export class Copies {
     const ticket = keeps ? this.ticket(key) : undefined;
     // Paused for long, we may be nobody by now and another node have our number: it must be told like any other.
     const ours = sentAt - this.#beatenAt < OURS_MS;
+    // And who doesn't beat doesn't hear that the registry was lost.
+    const lost = !ours || sentAt < this.#nodesDoubtUntil;
     const by: Writer = {
       number: ours ? this.#number : -1,
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt: sentAt < this.#nodesDoubtUntil ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
+      doubt: lost ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
       generation: this.#generation,
       serial: this.#acks.expect(),
     };

@@ -71,7 +71,7 @@ test("a node without a beat for five seconds writes as nobody, and answers nobod
   expect(c.sessions.reads.acks).toBe(acks);
   const mine = ends();
   await clock.advance(2_500);
-  expect(await mine).toMatchObject({ number: -1 });
+  expect(await mine).toMatchObject({ number: -1, doubt: "nodes" });
   await holding();
 });
 
