@@ -195,12 +195,14 @@ export class Copies {
     const ticket = keeps ? this.ticket(key) : undefined;
     // Paused for long, we may be nobody by now and another node have our number: it must be told like any other.
     const ours = sentAt - this.#beatenAt < OURS_MS;
+    // And who doesn't beat doesn't hear that the registry was lost.
+    const lost = !ours || sentAt < this.#nodesDoubtUntil;
     const by: Writer = {
       number: ours ? this.#number : -1,
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt: sentAt < this.#clockDoubtUntil,
+      doubt: lost ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
       generation: this.#generation,
       serial: this.#acks.expect(),
     };
@@ -317,8 +319,10 @@ export class Copies {
   /** This node is nobody: it is leaving, or (`fenced`) its row was lost, and the others' perhaps with it. */
   ended(fenced: boolean): void {
     this.#lease.end();
+    // A row that says that its node left keeps the number for a lease: the last requests are served as before.
+    if (!fenced) return;
     this.#beatenAt = Number.NEGATIVE_INFINITY;
-    if (fenced) this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
+    this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
   }
 
   /** No message comes in any more. */

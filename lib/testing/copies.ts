@@ -130,7 +130,7 @@ export function copiesPart({ describe, test, timed }: Part): void {
       await a.fills(key);
       const first = await got("committed", b.engine.commit(key, version, body, later, b.writes()));
       await stage.wait(LEASE_MS);
-      const second = await got("committed", b.engine.commit(key, first.version, body, later, b.writes({ doubt: true })));
+      const second = await got("committed", b.engine.commit(key, first.version, body, later, b.writes({ doubt: "clock" })));
       waitsFor(b, second, [a], LEASE_MS);
       // Sent, it says, long before, or long after, the engine got it.
       const third = await got("committed", b.engine.commit(key, second.version, body, later, b.writes({ sentAt: now - 9_000 })));
@@ -139,15 +139,31 @@ export function copiesPart({ describe, test, timed }: Part): void {
       waitsFor(b, fourth, [a], LEASE_MS);
     });
 
-    test("whose row isn't there waits a whole lease for nobody, where nothing is", async (stage) => {
+    test("whom the engine doesn't know any more waits a whole lease for nobody", async (stage) => {
       const b = await member(stage);
       const stranger = b.writes({ number: 62 });
-      const { waitFor } = await b.engine.end(newKey(), stranger);
-      if (b.engine.fill === undefined) assert.deepEqual([...waitFor], []);
-      else assert.deepEqual(waitFor[0], { number: -1, leftMs: LEASE_MS });
       const key = newKey();
       const { version } = await made(b.engine, key);
-      waitsFor(b, await got("committed", b.engine.commit(key, version, body, later, stranger)), []);
+      const end = await b.engine.end(newKey(), stranger);
+      const commit = await got("committed", b.engine.commit(key, version, body, later, stranger));
+      for (const { waitFor } of [end, commit]) {
+        if (b.engine.fill === undefined) assert.deepEqual([...waitFor], []);
+        else assert.deepEqual(waitFor[0], { number: -1, leftMs: LEASE_MS });
+      }
+    });
+
+    test("of who is there is followed by others that wait for nobody, as long as the first one does", async (stage) => {
+      const [a, b, key] = [await member(stage), await member(stage), newKey()];
+      const { version } = await got("committed", b.engine.create(key, body, later, b.writes({ doubt: "nodes" })));
+      for (const { waitFor } of [
+        await got("committed", b.engine.commit(key, version, body, later, b.writes())),
+        await b.engine.end(key, a.writes()),
+        await b.engine.end(key, b.writes()),
+      ]) {
+        const stranger = waitFor.find(({ number }) => number === -1);
+        assert.equal(stranger !== undefined, b.engine.fill !== undefined);
+        if (stranger !== undefined) assert.ok(stranger.leftMs > 0 && stranger.leftMs <= LEASE_MS);
+      }
     });
 
     test("that gave its write up, and has filled a copy since, is told of it like any other", async (stage) => {

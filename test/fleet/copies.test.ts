@@ -21,7 +21,7 @@ function plans(what: fc.Arbitrary<Plan["steps"][number]["what"]>, weather: Plan[
     nodes: fc.integer({ min: 2, max: 4 }),
     upMs: fc.constantFrom(100, 2_600),
     weather: fc.record({ lost: shareOf(weather.lost), slow: shareOf(weather.slow) }),
-    steps: fc.array(step, { maxLength: 30, size: "max" }),
+    steps: fc.array(step, { maxLength: 24, size: "max" }),
   });
 }
 

@@ -55,6 +55,8 @@ export class CopiesServer {
   #drops = new Map<number, number>();
   /** The highest generation with which each node filled a copy. */
   #generations = new Map<number, number>();
+  /** Until when nodes that the registry lost may trust copies; -1 in `told` says that they may have one. */
+  #strangersUntil = 0;
   #roster = roster.emptyRoster;
 
   constructor(now: () => number, publish: (channel: string, message: string) => void) {
@@ -84,7 +86,7 @@ export class CopiesServer {
     const suspect = this.#suspect(by);
     const affected = fresh ? NONE : this.#affected(undefined, suspect, by);
     const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
-    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect, !fresh && this.#isUnknown(by)) };
+    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
@@ -114,7 +116,7 @@ export class CopiesServer {
     return {
       outcome,
       now,
-      ...this.#announce(key, now, affected, "end", by, suspect, value === undefined && this.#isUnknown(by)),
+      ...this.#announce(key, now, affected, "end", by, suspect),
     };
   }
 
@@ -131,7 +133,7 @@ export class CopiesServer {
 
   join(nodeId: NodeId, lastEpoch: number, about: string) {
     const joined = this.#enroll(roster.join(this.#roster, this.#now(), nodeId, lastEpoch, about));
-    if (joined.outcome === "joined") this.#trustedUntil.set(joined.number, 0);
+    if (joined.outcome === "joined" && !this.#trustedUntil.has(joined.number)) this.#trustedUntil.set(joined.number, 0);
     return joined;
   }
 
@@ -139,6 +141,7 @@ export class CopiesServer {
     const beaten = this.#enroll(roster.beat(this.#roster, this.#now(), nodeId, epoch, about));
     const number = this.#roster.rows.find((row) => row.nodeId === nodeId)?.number ?? -1;
     if (beaten.outcome === "fenced") return beaten;
+    if (!this.#trustedUntil.has(number)) this.#trustedUntil.set(number, 0);
     if (echo === undefined) return beaten;
     if (echo.trusts) this.#trustedUntil.set(number, this.#now() + ENGINE_LEASE_MS);
     const count = this.#drops.get(number) ?? this.#now() * 1_000;
@@ -162,10 +165,17 @@ export class CopiesServer {
   evict(key: Key): void {
     if (this.values.delete(key)) this.onStored(key, undefined);
   }
+  /** Loses everything, as a server without persistence does when it starts again. */
+  loseAll(): void {
+    for (const key of this.values.keys()) this.evict(key);
+    this.loseLedger();
+    this.#roster = roster.emptyRoster;
+  }
   loseLedger(): void {
     this.#trustedUntil = new Map();
     this.#drops = new Map();
     this.#generations = new Map();
+    this.#strangersUntil = 0;
   }
 
   /** Redis removes a key once its deadline has come. */
@@ -177,22 +187,23 @@ export class CopiesServer {
   }
 
   #suspect({ doubt, sentAt }: Writer): boolean {
-    return doubt || (sentAt > 0 && Math.abs(this.#now() - sentAt) > TOLERATED_MS);
+    return doubt !== "none" || (sentAt > 0 && Math.abs(this.#now() - sentAt) > TOLERATED_MS);
   }
 
-  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave. */
+  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave; -1: strangers. */
   #affected(facts: Facts | undefined, suspect: boolean, by: Writer): Numbers {
     const now = this.#now();
+    // The ledger doesn't know the writer, whom it knows from its join on: it was lost.
+    const lost = by.doubt === "nodes" || (by.number >= 0 && !this.#trustedUntil.has(by.number));
+    if (lost) this.#strangersUntil = now + ENGINE_LEASE_MS;
+    const more = lost ? [-1] : [];
     if (facts === undefined) {
-      const all = this.#roster.rows.filter(({ left }) => !left).map(({ number }) => number);
-      return new Set(this.#isLate(by) ? [...all, by.number] : all);
+      const all = this.#roster.rows.filter(({ left }) => !left).map((row) => row.number);
+      return new Set([...all, ...(this.#isLate(by) ? [by.number] : []), ...more]);
     }
-    return facts.toldUntil > now || suspect ? new Set([...facts.copies, ...facts.told]) : facts.copies;
-  }
-
-  /** Whether somebody that nobody knows may have a copy of what isn't there. */
-  #isUnknown({ number }: Writer): boolean {
-    return number >= 0 && !this.#roster.rows.some((row) => !row.left && row.number === number);
+    const told = facts.toldUntil > now || suspect ? [...facts.told] : [];
+    const strangers = suspect || this.#strangersUntil > now;
+    return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers), ...more]);
   }
 
   /** Its node gave it up and has filled copies since. */
@@ -232,12 +243,13 @@ export class CopiesServer {
     this.onStored(key, undefined);
   }
 
-  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean, unknown = false) {
+  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean) {
     const waitFor: Waiting[] = [];
-    if (unknown) waitFor.push({ number: -1, leftMs: ENGINE_LEASE_MS });
+    const strangersMs = suspect ? ENGINE_LEASE_MS : Math.min(this.#strangersUntil - this.#now(), ENGINE_LEASE_MS);
+    if (affected.has(-1)) waitFor.push({ number: -1, leftMs: strangersMs });
     const late = this.#isLate(by);
     const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${by.serial} ${what}`;
-    const told = [...affected].filter((number) => number !== by.number || late).sort((a, b) => a - b);
+    const told = [...affected].filter((number) => number >= 0 && (number !== by.number || late)).sort((a, b) => a - b);
     for (const number of told) {
       const leftMs = number === by.number ? 0 : this.#leftOf(number, suspect);
       if (leftMs > 0) waitFor.push({ number, leftMs });

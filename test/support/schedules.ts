@@ -17,7 +17,7 @@ import { type ManualClock, manualClock } from "./manual-clock.js";
 import { Guest, UnrulyWire, type Weather } from "./unruly-wire.js";
 
 export const VERBS = ["load", "save", "update", "end", "put"] as const;
-export const FAULTS = ["evict", "forget", "jump", "lose", "cut", "stop", "crash", "leave", "full", "storm"] as const;
+export const FAULTS = ["evict", "flush", "forget", "jump", "lose", "cut", "stop", "crash", "leave", "full", "storm"] as const;
 export interface Step {
   readonly what: (typeof VERBS)[number] | (typeof FAULTS)[number];
   /** How long after the step before, in ms. */
@@ -77,6 +77,7 @@ class Schedule {
   #ended = false;
   #endTried = false;
   #wrong: string | undefined;
+  #flushedAt = Number.NEGATIVE_INFINITY;
   #ids = 0;
   readonly #log: string[] = [];
   #updates = { known: 0, unknown: 0 };
@@ -113,9 +114,12 @@ class Schedule {
       guest.go();
     }
     this.#medium.server.full = false;
-    await this.#world.advance(6_000);
+    // The latest of what was given up; then whoever has to wait for a deadline, and a lease, and another one behind it.
+    await this.#world.advance(weather.lost > 0 ? 1_600 : 100);
+    for (let ms = 0; ms < 7_500 && this.#waiting() > 0; ms += 250) await this.#world.advance(250);
     for (const member of this.#members) this.#perform("load", member, 0);
-    await this.#world.advance(2_000);
+    // A node that joined in slow weather may still be waiting for the answer to its join.
+    for (let ms = 0; ms < 2_500 && (ms === 0 || this.#waiting() > 0); ms += 50) await this.#world.advance(50);
     this.#judge();
     for (const { sessions, crashed } of this.#all) {
       this.seen.hits += sessions.reads.hits;
@@ -134,6 +138,11 @@ class Schedule {
     return member;
   }
 
+  #replace(node: number): void {
+    if (this.#world.monotonic() - this.#flushedAt < 2_500) return;
+    this.#members[node % this.#members.length] = this.#join(this.#plan.weather);
+  }
+
   #member(node: number): Member {
     const member = this.#members[node % this.#members.length];
     if (member === undefined) throw new Error("no member");
@@ -146,11 +155,15 @@ class Schedule {
     const { guest, wire, sessions } = member;
     const { server } = this.#medium;
     const at = (ms: number, run: () => void) => this.#world.after(ms, run);
-    if (what === "evict") {
-      // A mark that is evicted is a limit: nothing answers late writes then.
-      if (server.values.get(this.#key)?.kind !== "record") return;
+    if (what === "evict" || what === "flush") {
+      // A mark that is lost is a limit: nothing answers late writes then.
+      if (server.values.get(this.#key)?.kind === "ended") return;
+      // So is a node that joins for the first time within a lease of the loss of everything: it can't know of those who were there.
+      if (what === "flush" && this.#members.some(({ sessions: { registry } }) => registry.state === "starting")) return;
+      if (what === "flush") this.#flushedAt = this.#world.monotonic();
       this.#lossless = false;
-      server.evict(this.#key);
+      if (what === "evict") server.evict(this.#key);
+      else server.loseAll();
     } else if (what === "forget") server.loseLedger();
     else if (what === "jump") this.#jumped += Math.floor(size * size * 5_000);
     else if (what === "lose") wire.lose(1 + Math.floor(size * 2));
@@ -163,10 +176,10 @@ class Schedule {
     } else if (what === "crash") {
       guest.stop();
       member.crashed = true;
-      this.#members[node % this.#members.length] = this.#join(this.#plan.weather);
+      this.#replace(node);
     } else if (what === "leave") {
       guest.run(() => void sessions.drain());
-      if (size < 0.5) this.#members[node % this.#members.length] = this.#join(this.#plan.weather);
+      if (size < 0.5) this.#replace(node);
     } else if (what === "full") {
       server.full = true;
       at(size * 500, () => {
@@ -285,9 +298,13 @@ class Schedule {
     this.#note(`stored ${this.#stores}${body === undefined ? " (none)" : ""}`);
   }
 
+  #waiting(): number {
+    return [...this.#underWay.values()].filter(({ crashed }) => !crashed).length;
+  }
+
   /** Once all is quiet: what is there, and whether everybody got an answer. */
   #judge(): void {
-    for (const [name, { crashed }] of this.#underWay) if (!crashed) this.#fail(`no answer: ${name}`);
+    if (this.#waiting() > 0) this.#fail(`no answer: ${[...this.#underWay.keys()].join(", ")}`);
     const read = this.#medium.server.read(this.#key);
     if (read.outcome !== "found") return;
     if (this.#ended) this.#fail("P2: the session is back");

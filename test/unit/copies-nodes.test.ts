@@ -28,20 +28,20 @@ test("a node that just joined can't vouch for the engine's clock; one that joine
   const { c, ends, clock, medium } = await withWitness();
   const first = ends();
   await clock.advance(2_400);
-  expect(await first).toMatchObject({ doubt: true });
+  expect(await first).toMatchObject({ doubt: "clock" });
   const calm = ends();
   await clock.advance(10);
-  expect(await calm).toMatchObject({ doubt: false, number: c.sessions.registry.number });
+  expect(await calm).toMatchObject({ doubt: "none", number: c.sessions.registry.number });
   const row = medium.server.nodes().rows.find(({ nodeId }) => nodeId === c.sessions.registry.nodeId);
   if (row === undefined) throw new Error("no row");
   medium.server.leave(row.nodeId, row.epoch);
   await clock.advance(600);
   const again = ends();
   await clock.advance(2_500);
-  expect(await again).toMatchObject({ doubt: true });
+  expect(await again).toMatchObject({ doubt: "nodes" });
   const late = ends();
   await clock.advance(10);
-  expect(await late).toMatchObject({ doubt: false });
+  expect(await late).toMatchObject({ doubt: "none" });
 });
 
 test("a node that sees the engine's clock jump ends its run, and is in doubt for a lease", async () => {
@@ -53,7 +53,7 @@ test("a node that sees the engine's clock jump ends its run, and is in doubt for
   expect(c.sessions.reads.runs).toBe(runs + 1);
   const doubting = ends();
   await clock.advance(2_600);
-  expect(await doubting).toMatchObject({ doubt: true });
+  expect(await doubting).toMatchObject({ doubt: "clock" });
 });
 
 test("a node without a beat for five seconds writes as nobody, and answers nobody: its number may be another's", async () => {
@@ -71,7 +71,7 @@ test("a node without a beat for five seconds writes as nobody, and answers nobod
   expect(c.sessions.reads.acks).toBe(acks);
   const mine = ends();
   await clock.advance(2_500);
-  expect(await mine).toMatchObject({ number: -1 });
+  expect(await mine).toMatchObject({ number: -1, doubt: "nodes" });
   await holding();
 });
 
@@ -134,6 +134,18 @@ describe("LIMIT: under which conditions the promises hold (docs/guarantees.md)",
     for (const key of medium.server.values.keys()) medium.server.evict(key);
     await b.sessions.replace(sid, textsOf({ v: 2 }));
     expect(await a.v()).toBe(2);
+  });
+
+  test("everything is lost, and a node that was never there before ends what it doesn't find: others serve it until their next echo", async () => {
+    const { b, sid, medium, node, clock } = await twoNodes();
+    await b.v();
+    medium.server.loseAll();
+    const c = await node();
+    const ending = c.sessions.end(sid);
+    await settled();
+    expect([await isDone(ending), await b.v()]).toEqual([true, 1]);
+    await clock.advance(600);
+    expect(await b.v()).toBeUndefined();
   });
 
   test("an id that the application makes again at once, and calls new, is nobody's business: copies of the old session stay", async () => {
