@@ -19,6 +19,7 @@
 import { channelPart } from "./testing/channel.js";
 import { deadlinesPart } from "./testing/deadlines.js";
 import { endsPart } from "./testing/ends.js";
+import { holdersPart } from "./testing/holders.js";
 import { lifePart } from "./testing/life.js";
 import { listPart } from "./testing/list.js";
 import { racesPart } from "./testing/races.js";
@@ -31,7 +32,18 @@ export type { Candidate, Medium, Runner } from "./testing/stage.js";
 
 export function engineContract(runner: Runner, name: string, candidate: Candidate): void {
   const part = partOf(runner, candidate);
-  const parts = { recordsPart, deadlinesPart, endsPart, listPart, racesPart, schedulePart, registryPart, channelPart, lifePart };
+  const parts = {
+    recordsPart,
+    deadlinesPart,
+    endsPart,
+    holdersPart,
+    listPart,
+    racesPart,
+    schedulePart,
+    registryPart,
+    channelPart,
+    lifePart,
+  };
   runner.describe(`${name}: the engine contract`, () => {
     for (const define of Object.values(parts)) define(part);
   });

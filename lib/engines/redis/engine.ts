@@ -8,6 +8,7 @@ import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
 import { isVersion } from "../../names.js";
 import {
+  type Attached,
   type Beaten,
   type Committed,
   type Conflict,
@@ -19,10 +20,12 @@ import {
   type Filled,
   type Found,
   type Gone,
+  type Holder,
   type Joined,
   type Listed,
   type Moved,
   NO_NODE,
+  type Regenerated,
   type Row,
   type Same,
   type Subscription,
@@ -30,8 +33,10 @@ import {
   type Waiting,
   type Writer,
 } from "../engine.js";
+import { factsOf } from "../holders.js";
 import { Channel } from "./channel.js";
 import { failure, replyCode } from "./failure.js";
+import { attached, holdersOf } from "./holdings.js";
 import { Keys } from "./keys.js";
 import { Link } from "./link.js";
 import { Registry } from "./registry.js";
@@ -110,40 +115,60 @@ class RedisEngine implements Engine {
 
   create(key: Key, body: Buffer, deadlines: Deadlines, by = NO_NODE, fresh = false): Promise<Committed | Conflict | Gone> {
     const args = [...this.#keys.told(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
-    return this.#within(() => this.#scripts.run("create-2", args)).then(committed);
+    return this.#within(() => this.#scripts.run("create-3", args)).then(committed);
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by = NO_NODE): Promise<Committed | Conflict | Gone> {
     const args = [...this.#keys.told(key), String(expected), ...texts(deadlines), body, writer(by)];
-    return this.#within(() => this.#scripts.run("commit-2", args)).then(committed);
+    return this.#within(() => this.#scripts.run("commit-3", args)).then(committed);
   }
 
   async touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone> {
-    const args = [this.#keys.record(key), String(expected), ...texts(deadlines)];
-    const reply = await this.#within(() => this.#scripts.run("touch-1", args));
+    const args = [this.#keys.record(key), this.#keys.holders(key), String(expected), ...texts(deadlines)];
+    const reply = await this.#within(() => this.#scripts.run("touch-2", args));
     if (Array.isArray(reply)) return { outcome: "touched", idleAt: Number(reply[0]), now: Number(reply[1]) };
     const facts = header(reply);
     return "outcome" in facts ? facts : { outcome: "moved" };
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-2", [...this.#keys.told(key), MARK_STAYS, writer(by)]));
-    const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+    const reply = await this.#within(() => this.#scripts.run("end-3", [...this.#keys.told(key), MARK_STAYS, writer(by)]));
+    const [state, now, holders, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
     const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
+    const outcome = outcomes[String(state)] ?? "ended";
+    return { outcome, now: Number(now), holders: holdersOf(holders), ...told(unannounced, waits) };
   }
 
-  regenerate(
+  async regenerate(
     from: Key,
     expected: Version,
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
     by = NO_NODE,
-  ): Promise<Committed | Conflict | Gone> {
-    const keys = [this.#keys.record(from), ...this.#keys.told(to)];
+  ): Promise<Regenerated | Conflict | Gone> {
+    const keys = [this.#keys.record(from), this.#keys.record(to), this.#keys.holders(from), this.#keys.ledger];
     const args = [...keys, String(expected), ...texts(deadlines), body, MARK_STAYS, writer(by)];
-    return this.#within(() => this.#scripts.run("regenerate-3", args)).then(committed);
+    const reply = await this.#within(() => this.#scripts.run("regenerate-4", args));
+    if (!Array.isArray(reply)) return refused(reply);
+    const [version, idleAt, now, holders, ...rest] = reply;
+    const done = committed([version, idleAt, now, ...rest]);
+    return done.outcome === "committed" ? { ...done, holders: holdersOf(holders) } : done;
+  }
+
+  async attach(key: Key, holder: Holder): Promise<Attached | Gone> {
+    const args = [this.#keys.record(key), this.#keys.holders(key), holder.nodeId, factsOf(holder)];
+    const reply = await this.#within(() => this.#scripts.run("attach-2", args));
+    return attached(reply);
+  }
+
+  async detach(key: Key, holder: Holder): Promise<void> {
+    await this.#within(() => this.#scripts.run("detach-1", [this.#keys.holders(key), holder.nodeId, factsOf(holder)]));
+  }
+
+  async holders(key: Key): Promise<readonly Holder[]> {
+    const args = [this.#keys.record(key), this.#keys.holders(key)];
+    return holdersOf(await this.#within(() => this.#scripts.run("holders-2", args)));
   }
 
   /** A record that Redis' SCAN returns twice (its table grew or shrank meanwhile) is yielded twice. */
@@ -268,6 +293,11 @@ function committed(reply: unknown): Committed | Conflict | Gone {
       return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), ...told(unannounced, waits) };
     }
   }
+  return refused(reply);
+}
+
+/** What was in the way: a value, or nothing. */
+function refused(reply: unknown): Conflict | Gone {
   const current = whole(reply);
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
 }
