@@ -22,6 +22,8 @@ export interface EventMap {
   "write-dropped": { ended: boolean };
   /** This node reads in another way from now on: `checked`, asking the engine each time, since it can't hear its channel; or `leased` again. */
   reads: { mode: "leased" | "checked"; why: string };
+  /** What was to close something live (the `dispose` given to `hold`) failed. */
+  "dispose-failed": { error: unknown };
   /** A stored record that this node can't read was taken for none: `damaged`, or `unknown` (a newer format). Told once a record. */
   unreadable: { why: "damaged" | "unknown" };
 }

@@ -19,6 +19,8 @@ export type { Engine } from "./engines/engine.js";
 export { AnynodeError, type ErrorCode } from "./errors.js";
 export type { EventMap, EventName } from "./events.js";
 export type { AnynodeOptions } from "./options.js";
+export type { Dispose, DisposeReason, Hold, HoldOptions } from "./registry/hold.js";
 export type { Node, Registry } from "./registry/registry.js";
+export type { Socket } from "./registry/socket.js";
 export type { Clash, ConflictPolicy, MergeFunction } from "./session/merge.js";
 export type { EndResult, Sessions, UpdateOutcome } from "./sessions.js";

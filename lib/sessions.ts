@@ -8,18 +8,23 @@ import type { Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
 import { EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
-import type { Engine, Found, Gone, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
+import { Ends, type Reach } from "./ends.js";
+import type { Engine, Found, Gone, Holder, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
 import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
+import { Connections } from "./registry/connections.js";
+import type { Dispose, Hold, HoldOptions } from "./registry/hold.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
+import { attachSocket, type Socket } from "./registry/socket.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { decode, encode } from "./session/codec.js";
 import { isRandomSid, isSid, sharesTag } from "./session/id.js";
 import { merge } from "./session/merge.js";
 import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
+import { visitorOf } from "./visitor.js";
 
 /** What a front end may say of a session besides its attributes; what it leaves out stays. */
 export interface HeaderPatch {
@@ -29,7 +34,7 @@ export interface HeaderPatch {
 }
 
 /** `ended`: this call ended a live session; false if it was over already, or never was. */
-export interface EndResult {
+export interface EndResult extends Reach {
   readonly ended: boolean;
 }
 
@@ -46,6 +51,8 @@ export class Sessions {
   readonly #commits: Commits;
   readonly #keys: KeyCache;
   readonly #copies: Copies;
+  readonly #connections: Connections;
+  readonly #ends: Ends;
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -67,6 +74,16 @@ export class Sessions {
     this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, settings);
     const about = { name, address, version: VERSION, reads: this.#copies.mode };
     this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about);
+    this.registry.holdersOf = async (sid) => (isSid(sid) ? this.#engine.holders(this.#keys.keyOf(sid)) : []);
+    this.#connections = new Connections(engine, clock, this.#engineClock, {
+      identity: () => this.registry.identity,
+      run: () => this.#copies.run,
+      listen: () => this.#copies.listen(),
+      extend: (key) => this.#extend(key),
+      failed: (error) => this.#events.emit("dispose-failed", { error }),
+    });
+    this.#copies.onEnded = (key) => this.#connections.ended(key);
+    this.#ends = new Ends(engine, this.#copies, this.#connections, this.registry);
     this.#copies.onMode = (mode, why) => {
       this.registry.sayReads(mode);
       this.#events.emit("reads", { mode, why });
@@ -301,8 +318,8 @@ export class Sessions {
   }
 
   /**
-   * Ends a session, for good: once this has resolved no node starts serving it, and no slow request, touch or retry brings it back.
-   * May be repeated; ending what isn't there does no harm.
+   * Ends a session, for good: once this has resolved no node starts serving it, no slow request, touch or retry brings it back, and what was
+   * live of it (see `hold`) is closed, but on nodes that are told of as `pending`. May be repeated; ending what isn't there does no harm.
    */
   async end(sid: string): Promise<EndResult> {
     const key = this.#keyOf(sid);
@@ -319,9 +336,8 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor } = await this.#sent(writing, this.#engine.end(key, writing.by));
-    await this.#over(writing, now, now, waitFor);
-    return { ended: outcome === "ended" };
+    const { outcome, now, waitFor, holders } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    return { ended: outcome === "ended", ...(await this.#over(writing, now, now, waitFor, holders)) };
   }
 
   /** A failed write is unknown: it may still run. */
@@ -330,15 +346,15 @@ export class Sessions {
       return await work;
     } catch (error) {
       this.#copies.unknown(writing);
+      this.#connections.doubt(writing.key);
       throw error;
     }
   }
 
-  /** The session of that key ended: resolves once no node serves it from memory any more. */
-  async #over(writing: Writing, version: number, now: number, waitFor: readonly Waiting[]): Promise<void> {
+  /** The session of that key ended: resolves once no node serves it from memory any more, and what was live of it is closed. */
+  #over(writing: Writing, version: number, now: number, waitFor: readonly Waiting[], holders: readonly Holder[]): Promise<Reach> {
     this.#engineClock.observe(writing.sentAt, this.#settings.clock.monotonic(), now);
-    this.#copies.forget(writing.key);
-    await this.#copies.settled(writing, version, waitFor);
+    return this.#ends.everywhere(writing, version, waitFor, holders);
   }
 
   /**
@@ -370,7 +386,7 @@ export class Sessions {
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
       if (result.outcome === "committed") {
         this.#touches.forget(loaded.key);
-        await this.#over(writing, result.version, result.now, result.waitFor);
+        await this.#over(writing, result.version, result.now, result.waitFor, result.holders);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
       // Somebody changed what is about to end anyway: it ends in that version.
@@ -382,6 +398,36 @@ export class Sessions {
         );
       }
     }
+  }
+
+  // ── What lives as long as a session ───────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Keeps something live (an event stream, a socket, a long handler) for as long as its session lives. `dispose` is called once when it is
+   * over: with "ended" before `end()` resolves, on whatever node that was called; with "expired", "draining", or "outage" (see the options).
+   * `whose`: a request, context or session object whose front end knows the session, or an id. Undefined if the session is over already or this
+   * node drains: `dispose` was called with why. Rejects if the engine doesn't answer. Call `release()` once it is over by itself.
+   */
+  async hold(whose: object | string, dispose: Dispose, options: HoldOptions = {}): Promise<Hold | undefined> {
+    const sid = visitorOf(whose);
+    if (sid === undefined || !isSid(sid)) return this.#connections.refuse(dispose);
+    const key = this.#keyOf(sid);
+    if (this.#state !== "open") await this.ready();
+    return this.#connections.hold(key, dispose, options);
+  }
+
+  /**
+   * Keeps a WebSocket (of `ws`, or alike) for as long as its session lives: closed with 4401 when that is over, with 1001 when this node drains.
+   * Its messages wait while this node can't prove that the session lives. Undefined if it was closed instead; never rejects.
+   */
+  attach(socket: Socket, whose: object | string, options: HoldOptions = {}): Promise<Hold | undefined> {
+    return attachSocket(socket, this.#settings.clock, (dispose) => this.hold(whose, dispose, options));
+  }
+
+  /** Traffic counts as a request. */
+  async #extend(key: Key): Promise<void> {
+    const loaded = await (this.#copies.copy(key) ?? this.#copies.joinable(key) ?? this.#ask(key));
+    if (loaded !== undefined) await this.touch(loaded);
   }
 
   #freshHeader(): Header {
@@ -408,13 +454,14 @@ export class Sessions {
   // ── Coming and going ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Says goodbye: readiness says no, coalesced touches are written, the registry row is given up. Requests are still served. Never rejects: an
+   * Says goodbye: readiness says no, what is live is asked to come back elsewhere, coalesced touches are written, the registry row is given up. Requests are still served. Never rejects: an
    * engine that is down (see the event `engine-down`) must not keep a process from ending, and what can't be told now, the lease tells.
    */
   async drain(): Promise<void> {
     await this.#opening?.catch(() => {});
     if (this.#state !== "open" || this.registry.state === "left") return;
     await this.registry.drain().catch(() => {});
+    await this.#connections.drain();
     await this.#touches.flush(this.#engine, () => this.#engineClock.latest()).catch(() => {});
     await this.registry.leave().catch(() => {});
   }

@@ -14,10 +14,22 @@ const SLACK_MS = 50;
 /** Opened before the write is sent: an answer may overtake the write's reply, which comes over another connection. */
 export class Awaited {
   readonly heard = new Set<string>();
+  readonly #closed = new Map<string, number>();
   onAck: () => void = () => {};
 
   has(number: number, version: number): boolean {
     return this.heard.has(`${number} ${version}`);
+  }
+
+  hear(number: number, by: number, { version, closed }: Acked): void {
+    this.heard.add(`${number} ${version}`);
+    this.#closed.set(`${number} ${by} ${version}`, closed);
+    this.onAck();
+  }
+
+  /** How many live things the node of that number and epoch closed; undefined: it didn't answer. */
+  closedBy(number: number, epoch: number, version: number): number | undefined {
+    return this.#closed.get(`${number} ${epoch} ${version}`);
   }
 }
 
@@ -42,13 +54,8 @@ export class Acks {
     if (all?.delete(awaited) && all.size === 0) this.#awaited.delete(key);
   }
 
-  heard(number: number, acked: readonly Acked[]): void {
-    for (const { key, version } of acked) {
-      for (const awaited of this.#awaited.get(key) ?? []) {
-        awaited.heard.add(`${number} ${version}`);
-        awaited.onAck();
-      }
-    }
+  heard(number: number, by: number, acked: readonly Acked[]): void {
+    for (const one of acked) for (const awaited of this.#awaited.get(one.key) ?? []) awaited.hear(number, by, one);
   }
 
   /** Resolves, after all have answered or their leases are over, with the numbers of those that didn't answer. Forgets `awaited`. */

@@ -22,7 +22,7 @@ import type { Loaded } from "../session/record.js";
 import { Acks, type Awaited } from "./acks.js";
 import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
-import { type Acked, acksText, type Notice, parseNotice } from "./notices.js";
+import { type Acked, acksText, endedText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
 import { type Ticket, Tickets } from "./tickets.js";
 
@@ -62,6 +62,8 @@ export class Copies {
   readonly counts: CopyCounts = { hits: 0, asked: 0, drops: 0, acks: 0, runs: 0 };
   /** Told when this node's way of reading changes. */
   onMode: (mode: ReadMode, why: string) => void = () => {};
+  /** Told that a session ended on another node; gives back how many live things of it this node closed for that. */
+  onEnded: (key: Key) => number = () => 0;
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
@@ -77,6 +79,9 @@ export class Copies {
   /** Some live node reads by asking: then nobody makes new copies. */
   #fleetChecked = false;
   #subscription: Subscription | undefined;
+  /** How many want this node's channel heard although it has no copies. */
+  #listeners = 0;
+  #following: Promise<void> = Promise.resolve();
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
   #clockDoubtUntil = Number.NEGATIVE_INFINITY;
@@ -109,6 +114,10 @@ export class Copies {
   /** Whether a run of the lease lasts: copies may be served, and drops are heard. */
   get trusted(): boolean {
     return this.#lease.trusted();
+  }
+  /** The run that lasts; 0: none does. In a run nothing that was told to this node more than one lease ago is unheard. */
+  get run(): number {
+    return this.#lease.trusted() ? this.#lease.run : 0;
   }
   get bytes(): number {
     return this.#near.bytes;
@@ -232,7 +241,37 @@ export class Copies {
     this.#clockDoubtUntil = now + DOUBT_MS;
     this.#heardAt = now;
     this.#firstBeat = true;
-    if (this.#leasing && (moved || this.#subscription === undefined)) await this.#subscribe();
+    await this.#follow(moved);
+  }
+
+  /** Has this node's channel heard, with copies or without, until the caller is done with it: then it calls what this gives. */
+  async listen(): Promise<() => void> {
+    this.#listeners += 1;
+    await this.#follow();
+    let done = false;
+    return () => {
+      if (done) return;
+      done = true;
+      this.#listeners -= 1;
+      void this.#follow();
+    };
+  }
+
+  /** Engines that tell nobody by themselves: tells those nodes that a session ended, and resolves when all have answered, or won't. */
+  async tellEnded(key: Key, version: number, numbers: readonly number[]): Promise<Awaited> {
+    const quiet = await this.listen();
+    const awaited = this.#acks.expect(key);
+    const text = endedText(key, version, this.#number, this.#epoch);
+    for (const number of numbers) this.#engine.publish(nodeChannel(number), text).catch(() => {});
+    const waitFor = numbers.map((number) => ({ number, leftMs: COPY_LEASE_MS }));
+    await this.#acks.settled(key, awaited, version, waitFor);
+    quiet();
+    return awaited;
+  }
+
+  /** On a remote engine the channel costs nothing but a connection; what has none of its own hears it while somebody listens. */
+  get #hears(): boolean {
+    return this.#engine.fill !== undefined || this.#listeners > 0;
   }
 
   /** A beat is about to be sent: what it shall carry. */
@@ -243,7 +282,7 @@ export class Copies {
     if (now - this.#heardAt > COPY_LEASE_MS && now - this.#renewedAt > COPY_LEASE_MS) {
       this.#renewedAt = now;
       // A subscription that looks alive proves nothing: it may hang on a demoted primary.
-      if (this.#subscription === undefined) void this.#subscribe();
+      if (this.#subscription === undefined) void this.#follow();
       else void this.#subscription.renew?.().catch(() => {});
     }
     const trusts = this.#mode === "leased" && this.#subscription !== undefined;
@@ -273,9 +312,22 @@ export class Copies {
   /** No message comes in any more. */
   async stop(): Promise<void> {
     this.ended();
+    await this.#unsubscribe();
+  }
+
+  async #unsubscribe(): Promise<void> {
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.close().catch(() => {});
+  }
+
+  /** Subscribes or unsubscribes as is wanted when its turn comes; `anew`: even if a subscription stands. */
+  #follow(anew = false): Promise<void> {
+    this.#following = this.#following.then(() => {
+      if (!this.#hears) return this.#unsubscribe();
+      return this.#number >= 0 && (anew || this.#subscription === undefined) ? this.#subscribe() : undefined;
+    });
+    return this.#following;
   }
 
   async #subscribe(): Promise<void> {
@@ -305,7 +357,7 @@ export class Copies {
     } else if (notice?.kind === "drop") {
       this.counts.drops += 1;
       this.#dropped(notice);
-    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.acked);
+    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.by, notice.acked);
   }
 
   #dropped({ key, version, writer, epoch, ended }: Extract<Notice, { kind: "drop" }>): void {
@@ -317,9 +369,10 @@ export class Copies {
       if (entry.run > 0) this.#shunned.dropped(key, entry.hit);
     }
     this.#tickets.void(key);
+    const closed = ended ? this.onEnded(key) : 0;
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
-    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { key, version });
+    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { key, version, closed });
   }
 
   /** Together with the other answers of this turn. */
@@ -335,7 +388,7 @@ export class Copies {
     for (const { number, epoch, acked } of this.#outbox.values()) {
       this.counts.acks += 1;
       // One that is lost costs the writer a wait, no more.
-      this.#engine.publish(nodeChannel(number), acksText(this.#number, epoch, acked)).catch(() => {});
+      this.#engine.publish(nodeChannel(number), acksText(this.#number, this.#epoch, epoch, acked)).catch(() => {});
     }
     this.#outbox.clear();
   }

@@ -15,12 +15,20 @@ export type Notice =
       readonly epoch: number;
       readonly ended: boolean;
     }
-  /** A node has nothing older than `version` of that key any more; for the writer of that epoch. */
-  | { readonly kind: "acks"; readonly number: number; readonly epoch: number; readonly acked: readonly Acked[] };
+  /** The node of that number and epoch (`by`) has nothing older than `version` of that key any more; for the writer of `epoch`. */
+  | {
+      readonly kind: "acks";
+      readonly number: number;
+      readonly by: number;
+      readonly epoch: number;
+      readonly acked: readonly Acked[];
+    };
 
 export interface Acked {
   readonly key: Key;
   readonly version: number;
+  /** How many live things of the session it closed, if the session ended by that. */
+  readonly closed: number;
 }
 
 export function parseNotice(text: string): Notice | undefined {
@@ -35,18 +43,23 @@ export function parseNotice(text: string): Notice | undefined {
     return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), ended: what === "end" };
   }
   if (kind === "acks") {
-    const [number, epoch, ...pairs] = rest;
+    const [number, by, epoch, ...triples] = rest;
     const acked: Acked[] = [];
-    for (let i = 0; i + 1 < pairs.length; i += 2) {
-      const key = pairs[i] ?? "";
-      if (isKey(key)) acked.push({ key, version: Number(pairs[i + 1]) });
+    for (let i = 0; i + 2 < triples.length; i += 3) {
+      const key = triples[i] ?? "";
+      if (isKey(key)) acked.push({ key, version: Number(triples[i + 1]), closed: Number(triples[i + 2]) });
     }
-    return { kind, number: Number(number), epoch: Number(epoch), acked };
+    return { kind, number: Number(number), by: Number(by), epoch: Number(epoch), acked };
   }
   return undefined;
 }
 
-/** `number`: who answers; `epoch`: of the writer that is answered. */
-export function acksText(number: number, epoch: number, acked: readonly Acked[]): string {
-  return `acks ${number} ${epoch} ${acked.map(({ key, version }) => `${key} ${version}`).join(" ")}`;
+/** `number`, `by`: who answers, and its epoch; `epoch`: of the writer that is answered. */
+export function acksText(number: number, by: number, epoch: number, acked: readonly Acked[]): string {
+  return `acks ${number} ${by} ${epoch} ${acked.map(({ key, version, closed }) => `${key} ${version} ${closed}`).join(" ")}`;
+}
+
+/** What an engine that tells nobody by itself is given to publish, when a session with holders ended: as lua/copies.lua writes it. */
+export function endedText(key: Key, version: number, writer: number, epoch: number): string {
+  return `drop ${key} ${version} ${writer} ${epoch} end`;
 }
