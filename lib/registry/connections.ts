@@ -20,6 +20,9 @@ const EXTEND_MS = 1_000;
 /** Holders that the engine couldn't be told are none any more. Forgetting one makes `locate` name this node in vain. */
 const MAX_OWED = 10_000;
 
+/** An end that ran before our last detach may be about to tell us. */
+const LINGER_MS = 2_000;
+
 /** What connections need of the node around them. */
 export interface Surroundings extends Self {
   /** Has this node's channel heard until what this resolves with is called. */
@@ -40,6 +43,7 @@ export class Connections {
   readonly #detaching = new Set<Promise<void>>();
   #turn = 0;
   #listening: Promise<() => void> | undefined;
+  #cancelQuiet: () => void = () => {};
   #cancelSweep: (() => void) | undefined;
   #draining = false;
 
@@ -166,11 +170,14 @@ export class Connections {
     if (this.#held.get(held.key) === held) this.#held.delete(held.key);
   }
 
-  /** Whoever is told that its session ended must answer: so the channel is heard for as long as the engine may have us for a holder. */
+  /** Whoever is told that its session ended must answer: so the channel is heard for as long as somebody may have us for a holder. */
   #hearNoMore(): void {
-    if (this.#held.size > 0 || this.#owed.size > 0 || this.#detaching.size > 0) return;
-    void this.#listening?.then((quiet) => quiet());
-    this.#listening = undefined;
+    this.#cancelQuiet();
+    this.#cancelQuiet = this.#clock.after(LINGER_MS, () => {
+      if (this.#held.size > 0 || this.#owed.size > 0 || this.#detaching.size > 0) return;
+      void this.#listening?.then((quiet) => quiet());
+      this.#listening = undefined;
+    });
   }
 
   /** Tells the engine, once nothing is being asked, that this node is no holder any more, however that came. */

@@ -71,7 +71,7 @@ class Gate {
     if (event === "message" && this.#over) return false;
     // What comes behind a message that waits, waits too.
     if (event !== "message" && (event !== "close" || this.#waiting.length === 0)) return this.#emit(...emitted);
-    const live = this.#waiting.length > 0 || this.#flushing ? undefined : this.#live();
+    const live = this.#waiting.length > 0 || this.#flushing ? undefined : this.#hold?.live();
     if (live === true) return this.#emit(...emitted);
     if (live === false) return false;
     this.#waiting.push(emitted);
@@ -79,19 +79,17 @@ class Gate {
     return true;
   }
 
-  #live(): MaybePromise<boolean> | undefined {
-    return this.#hold?.live();
-  }
-
-  /** `asked`: the answer for what waits by now. */
-  async #flush(asked: MaybePromise<boolean> | undefined = this.#live()): Promise<void> {
+  /** Delivers what waits: each once an answer has come that was asked for after it came in. `first`: one that was asked for just now. */
+  async #flush(first?: Promise<boolean>): Promise<void> {
     this.#flushing = true;
     this.#socket.pause();
-    for (let live = asked; this.#waiting.length > 0 && !this.#over; live = this.#live()) {
+    let asked = first;
+    while (this.#waiting.length > 0 && !this.#over) {
       const count = this.#waiting.length;
-      const answer = await this.#answer(live);
-      if (answer === false) break;
-      if (answer === true) this.#deliver(count);
+      const live = await this.#answer(asked ?? this.#hold?.live());
+      asked = undefined;
+      if (live === false) break;
+      if (live === true) this.#deliver(count);
       // The engine is away: what waits goes on waiting, and the socket stays paused.
       else await new Promise<void>((resolve) => this.#clock.after(AGAIN_MS, resolve));
     }
