@@ -476,6 +476,7 @@ export class Sessions {
     this.#cancelRetry();
     await this.drain();
     this.#state = "closed";
+    this.#connections.stop();
     await this.#copies.stop();
     if (this.#owned) await this.#engine.close();
   }

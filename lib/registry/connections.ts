@@ -20,6 +20,7 @@ const EXTEND_MS = 1_000;
 /** Holders that the engine couldn't be told are none any more. Forgetting one makes `locate` name this node in vain. */
 const MAX_OWED = 10_000;
 
+const MAX_FOUND = 1_000;
 /** An end that ran before our last detach may be about to tell us. */
 const LINGER_MS = 2_000;
 
@@ -40,6 +41,8 @@ export class Connections {
   readonly #around: Surroundings;
   readonly #held = new Map<Key, Held>();
   readonly #owed = new Map<Key, Holder>();
+  /** How much a look closed of what somebody had ended, who may be about to tell us, and wants to know. */
+  readonly #found = new Map<Key, number>();
   readonly #detaching = new Set<Promise<void>>();
   #turn = 0;
   #listening: Promise<() => void> | undefined;
@@ -84,10 +87,12 @@ export class Connections {
     return refused(this.#newHold(undefined, dispose, {}), "expired");
   }
 
-  /** The session is over: closes what is held of it here, at once. How much that was. */
+  /** The session is over: closes what is held of it here, at once. How much that was, be it that a look found it over just before. */
   ended(key: Key): number {
     const held = this.#held.get(key);
-    return held === undefined ? 0 : this.#close(held, "ended");
+    const found = this.#found.get(key) ?? 0;
+    this.#found.delete(key);
+    return held === undefined ? found : this.#close(held, "ended");
   }
 
   /** Somebody tried to end the session, to an end unknown: nothing of it is served before the engine was asked. */
@@ -114,14 +119,30 @@ export class Connections {
     this.#cancelSweep = undefined;
   }
 
+  /** Leaves nothing behind that would run later. */
+  stop(): void {
+    this.#cancelQuiet();
+    void this.#listening?.then((quiet) => quiet());
+    this.#listening = undefined;
+  }
+
   #begin(key: Key): Held {
     this.#turn += 1;
     const held = new Held(key, this.#turn, this.#engine, this.#engineClock, this.#around, (gone, reason) => {
-      this.#close(gone, reason);
+      const closed = this.#close(gone, reason);
+      if (reason === "ended") this.#foundOver(key, closed);
     });
     this.#held.set(key, held);
     this.#sweepLater();
     return held;
+  }
+
+  #foundOver(key: Key, closed: number): void {
+    this.#found.set(key, closed);
+    for (const oldest of this.#found.keys()) {
+      if (this.#found.size <= MAX_FOUND) return;
+      this.#found.delete(oldest);
+    }
   }
 
   #newHold(held: Held | undefined, dispose: Dispose, options: HoldOptions): Hold {
@@ -173,6 +194,7 @@ export class Connections {
   /** Whoever is told that its session ended must answer: so the channel is heard for as long as somebody may have us for a holder. */
   #hearNoMore(): void {
     this.#cancelQuiet();
+    if (this.#listening === undefined) return;
     this.#cancelQuiet = this.#clock.after(LINGER_MS, () => {
       if (this.#held.size > 0 || this.#owed.size > 0 || this.#detaching.size > 0) return;
       void this.#listening?.then((quiet) => quiet());

@@ -132,6 +132,28 @@ describe("an end", () => {
     expect(await c.end(sid)).toEqual({ ...nothing, ended: false });
   });
 
+  test("counts what its holder closed because a look found the session over, before it was told", async () => {
+    const { engine, add, nodes, clock } = await fleet();
+    const gate = new Gate();
+    const node = await add(
+      {},
+      engineDouble(engine, {
+        async subscribe(channel, onMessage) {
+          return engine.subscribe(channel, (text) => void gate.passed.then(() => onMessage(text)));
+        },
+      }).engine,
+    );
+    const sid = await stored(nodes[0]);
+    const socket = new FakeSocket();
+    await node.attach(socket, sid);
+    const ending = nodes[0].end(sid);
+    await turns();
+    socket.receive("is anybody there?");
+    expect(socket.closedWith).toBe(4401);
+    gate.open();
+    expect(await moving(clock, ending)).toEqual({ ended: true, closed: 1, pending: [], nodes: 1 });
+  });
+
   test("whose outcome is unknown: what is live of it here is looked at at once", async () => {
     const { clock, engine, add } = await fleet();
     const double = engineDouble(engine);
