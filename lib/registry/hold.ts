@@ -52,7 +52,12 @@ export class Hold {
    * Whether the session is live: at once while this node can prove it, else after asking the engine. Ask before serving something
    * that must not go to a visitor who signed out while this node was stopped. Rejects while the engine can't be asked.
    */
-  live(): MaybePromise<boolean> {
+  async live(): Promise<boolean> {
+    return this.lives();
+  }
+
+  /** @internal Without a promise where none is needed. */
+  lives(): MaybePromise<boolean> {
     return this.over ? false : this.#keeper.live(this.#options.keepAlive === true);
   }
 

@@ -71,7 +71,7 @@ class Gate {
     if (event === "message" && this.#over) return false;
     // What comes behind a message that waits, waits too.
     if (event !== "message" && (event !== "close" || this.#waiting.length === 0)) return this.#emit(...emitted);
-    const live = this.#waiting.length > 0 || this.#flushing ? undefined : this.#hold?.live();
+    const live = this.#waiting.length > 0 || this.#flushing ? undefined : this.#hold?.lives();
     if (live === true) return this.#emit(...emitted);
     if (live === false) return false;
     this.#waiting.push(emitted);
@@ -86,7 +86,7 @@ class Gate {
     let asked = first;
     while (this.#waiting.length > 0 && !this.#over) {
       const count = this.#waiting.length;
-      const live = await this.#answer(asked ?? this.#hold?.live());
+      const live = await this.#answer(asked ?? this.#hold?.lives());
       asked = undefined;
       if (live === false) break;
       if (live === true) this.#deliver(count);
