@@ -5,8 +5,9 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock, EngineClock } from "../clock.js";
-import type { Engine, Holder, MaybePromise } from "../engines/engine.js";
+import type { Engine, MaybePromise } from "../engines/engine.js";
 import type { Key } from "../names.js";
+import { Farewells } from "./farewells.js";
 import { Held, type Self } from "./held.js";
 import { type Dispose, type DisposeReason, Hold, type HoldOptions } from "./hold.js";
 
@@ -17,13 +18,8 @@ const AT_ONCE = 32;
 const STEP = 500;
 /** Traffic extends a session at most so often. */
 const EXTEND_MS = 1_000;
-/** Holders that the engine couldn't be told are none any more. Forgetting one makes `locate` name this node in vain. */
-const MAX_OWED = 10_000;
 
 const MAX_FOUND = 1_000;
-/** An end that ran before our last detach may be about to tell us. */
-const LINGER_MS = 2_000;
-
 /** What connections need of the node around them. */
 export interface Surroundings extends Self {
   /** Has this node's channel heard until what this resolves with is called. */
@@ -40,13 +36,10 @@ export class Connections {
   readonly #engineClock: EngineClock;
   readonly #around: Surroundings;
   readonly #held = new Map<Key, Held>();
-  readonly #owed = new Map<Key, Holder>();
+  readonly #farewells: Farewells;
   /** How much a look closed of what somebody had ended, who may be about to tell us, and wants to know. */
   readonly #found = new Map<Key, number>();
-  readonly #detaching = new Set<Promise<void>>();
   #turn = 0;
-  #listening: Promise<() => void> | undefined;
-  #cancelQuiet: () => void = () => {};
   #cancelSweep: (() => void) | undefined;
   #draining = false;
 
@@ -55,6 +48,12 @@ export class Connections {
     this.#clock = clock;
     this.#engineClock = engineClock;
     this.#around = around;
+    this.#farewells = new Farewells(
+      engine,
+      clock,
+      () => around.listen(),
+      () => this.#held.size > 0,
+    );
   }
 
   /** How many live things are held. */
@@ -67,12 +66,12 @@ export class Connections {
   /** Undefined if there is nothing to hold on to: the session is over, or this node drains; `dispose` was told which. Rejects as the engine does. */
   async hold(key: Key, dispose: Dispose, options: HoldOptions): Promise<Hold | undefined> {
     if (this.#draining) return refused(this.#newHold(undefined, dispose, options), "draining");
-    this.#listening ??= this.#around.listen();
+    const heard = this.#farewells.listen();
     const held = this.#held.get(key) ?? this.#begin(key);
     const hold = this.#newHold(held, dispose, options);
     held.holds.add(hold);
     try {
-      await this.#listening;
+      await heard;
       await held.live();
     } catch (error) {
       hold.release();
@@ -108,22 +107,16 @@ export class Connections {
     this.#draining = true;
     for (const held of [...this.#held.values()]) {
       this.#close(held, "draining");
-      if (this.#detaching.size < AT_ONCE || this.#owed.size > 0) continue;
-      await Promise.race(this.#detaching);
+      await this.#farewells.room(AT_ONCE);
     }
-    await Promise.all(this.#detaching);
-    // The engine was away: these holders expire with their sessions.
-    this.#owed.clear();
-    this.#hearNoMore();
+    await this.#farewells.said();
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;
   }
 
   /** Leaves nothing behind that would run later. */
   stop(): void {
-    this.#cancelQuiet();
-    void this.#listening?.then((quiet) => quiet());
-    this.#listening = undefined;
+    this.#farewells.stop();
   }
 
   #begin(key: Key): Held {
@@ -176,14 +169,14 @@ export class Connections {
     let closed = 0;
     for (const hold of held.holds) if (hold.close(reason)) closed += 1;
     held.holds.clear();
-    void this.#detach(held);
+    this.#leave(held);
     return closed;
   }
 
   #release(held: Held, hold: Hold): void {
     if (!held.holds.delete(hold) || held.holds.size > 0 || held.over) return;
     this.#forget(held);
-    void this.#detach(held);
+    this.#leave(held);
   }
 
   #forget(held: Held): void {
@@ -191,37 +184,11 @@ export class Connections {
     if (this.#held.get(held.key) === held) this.#held.delete(held.key);
   }
 
-  /** Whoever is told that its session ended must answer: so the channel is heard for as long as somebody may have us for a holder. */
-  #hearNoMore(): void {
-    this.#cancelQuiet();
-    if (this.#listening === undefined) return;
-    this.#cancelQuiet = this.#clock.after(LINGER_MS, () => {
-      if (this.#held.size > 0 || this.#owed.size > 0 || this.#detaching.size > 0) return;
-      void this.#listening?.then((quiet) => quiet());
-      this.#listening = undefined;
+  /** However it came, the engine shall know. */
+  #leave(held: Held): void {
+    void this.#farewells.say(held).then(() => {
+      if (this.#farewells.owed > 0) this.#sweepLater();
     });
-  }
-
-  /** Tells the engine, once nothing is being asked, that this node is no holder any more, however that came. */
-  #detach(held: Held): Promise<void> {
-    const detaching = this.#detachNow(held).finally(() => {
-      this.#detaching.delete(detaching);
-      this.#hearNoMore();
-    });
-    this.#detaching.add(detaching);
-    return detaching;
-  }
-
-  async #detachNow(held: Held): Promise<void> {
-    await held.settled();
-    const { key, written } = held;
-    if (written === undefined) return;
-    try {
-      await this.#engine.detach(key, written);
-    } catch {
-      if (this.#owed.size < MAX_OWED) this.#owed.set(key, written);
-      this.#sweepLater();
-    }
   }
 
   // ── Looking after what is held ────────────────────────────────────────────────────────────────────────────────────
@@ -247,7 +214,7 @@ export class Connections {
     }
     if (held.holds.size > 0 || held.over) return;
     this.#forget(held);
-    void this.#detach(held);
+    this.#leave(held);
   }
 
   /** At its deadline it isn't closed but looked at: another node may have extended it. */
@@ -265,24 +232,12 @@ export class Connections {
     this.#cancelSweep = this.#clock.after(SWEEP_MS, async () => {
       await this.#sweep();
       this.#cancelSweep = undefined;
-      if (this.#held.size > 0 || this.#owed.size > 0) this.#sweepLater();
+      if (this.#held.size > 0 || this.#farewells.owed > 0) this.#sweepLater();
     });
   }
 
-  async #settleOwed(): Promise<void> {
-    for (const [key, holder] of this.#owed) {
-      try {
-        await this.#engine.detach(key, holder);
-      } catch {
-        return;
-      }
-      if (this.#owed.get(key) === holder) this.#owed.delete(key);
-    }
-    this.#hearNoMore();
-  }
-
   async #sweep(): Promise<void> {
-    await this.#settleOwed();
+    await this.#farewells.sayOwed();
     const local = this.#engine.local === true;
     const unproven = [...this.#held.values()].filter((held) => {
       if (held.proven()) this.#lookAtDeadline(held);
