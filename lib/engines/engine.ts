@@ -1,5 +1,5 @@
 /**
- * The port that every engine implements: a versioned register with compare-and-swap, registry rows and a channel.
+ * The port that every engine implements: a versioned register with compare-and-swap, holders, registry rows and a channel.
  *
  * The contract, in prose; `anynode/testing` is the same contract as a test suite.
  *
