@@ -9,13 +9,19 @@ export function tellVisitor(whose: object, sid: () => string | undefined): void 
   known.set(whose, sid);
 }
 
-/** The session id of a request or of a session object, or the id itself; undefined if no front end knows one. */
+/** The session id of a request, or of what belongs to one (its session object, its response), or the id itself; undefined: nobody knows one. */
 export function visitorOf(whose: unknown): string | undefined {
   if (typeof whose === "string") return whose;
   if (typeof whose !== "object" || whose === null) return undefined;
   const told = known.get(whose)?.();
   if (told !== undefined) return told;
-  // express-session's own name for it: there also when the request began without a session, or the store wasn't asked.
+  // express-session keeps it by that name; telling costs its requests nothing so.
   const sessionID: unknown = Reflect.get(whose, "sessionID");
-  return typeof sessionID === "string" ? sessionID : undefined;
+  return typeof sessionID === "string" ? sessionID : visitorOf(requestOf(whose));
+}
+
+/** Never a string: a request's own text is no session id. */
+function requestOf(whose: object): object | undefined {
+  const req: unknown = Reflect.get(whose, "req");
+  return typeof req === "object" && req !== null && req !== whose ? req : undefined;
 }

@@ -10,7 +10,6 @@ import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import type { Loaded } from "../session/record.js";
 import { Sessions } from "../sessions.js";
-import { tellVisitor } from "../visitor.js";
 import { answer, answerInTurn } from "./callback.js";
 import { Origin } from "./origin.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
@@ -106,7 +105,6 @@ export class AnynodeStore extends session.Store {
     const origin = this.#given.get(data);
     const made = super.createSession(req, data);
     if (origin !== undefined) this.#origins.set(made, origin);
-    tellVisitor(made, () => made.id);
     return made;
   }
 

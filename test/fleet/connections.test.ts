@@ -4,15 +4,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { lmdbEngine } from "anynode/lmdb";
+import { memoryEngine } from "anynode/memory";
 import { redisEngine } from "anynode/redis";
 import type { Engine } from "../../lib/engines/engine.js";
 import type { AnynodeOptions } from "../../lib/options.js";
-import { isSid } from "../../lib/session/id.js";
+import type { Hold } from "../../lib/registry/hold.js";
 import type { Sessions } from "../../lib/sessions.js";
 import { aNode, stored } from "../support/a-node.js";
 import { engineDouble } from "../support/engine-double.js";
 import { FakeSocket } from "../support/fake-socket.js";
-import { seeded } from "../support/faulty-engine.js";
+import { faultyEngine, seeded } from "../support/faulty-engine.js";
+import { manualClock } from "../support/manual-clock.js";
 import { type RedisServer, startRedis } from "../support/redis.js";
 import { until } from "../support/until.js";
 
@@ -127,7 +129,6 @@ describe.each([
     const add = fleet();
     const [a, b] = [await add({ idleMs: 1_500 }), await add({ idleMs: 1_500 })];
     const sid = await stored(a);
-    if (!isSid(sid)) throw new Error("no sid");
     const socket = new FakeSocket();
     await b.attach(socket, sid);
     const startedAt = performance.now();
@@ -143,7 +144,78 @@ describe.each([
   });
 });
 
+describe("G3: an end takes what is live along, whatever is delayed, reordered or lost", () => {
+  test("once end() resolved nothing of it is served, and soon everything is closed, once", async () => {
+    for (let seed = 1; seed <= 5 * ROUNDS; seed++) {
+      const random = seeded(seed);
+      const pick = (below: number) => Math.floor(random() * below);
+      const clock = manualClock();
+      const memory = memoryEngine({ clock });
+      const lossy = () => aNode(faultyEngine(memory, random, { turns: 4, lost: 0.15 }), { clock });
+      const [a, b] = [lossy(), lossy()];
+      const witness = aNode(memory, { clock });
+      await Promise.all([a, b, witness].map((node) => node.ready()));
+      const any = () => [a, b, witness][pick(3)] ?? witness;
+      const sid = await stored(witness);
+      const told = new Map<number, string[]>();
+      const granted: Hold[] = [];
+      const visit = async (which: number) => {
+        for (let turns = pick(20); turns > 0; turns--) await new Promise(setImmediate);
+        const reasons: string[] = [];
+        told.set(which, reasons);
+        const hold = await any()
+          .hold(sid, (reason) => reasons.push(reason))
+          .catch(() => undefined);
+        if (hold === undefined) return;
+        if (pick(3) === 0) hold.release();
+        else granted.push(hold);
+      };
+      const ending = async () => {
+        for (let turns = pick(30); turns > 0; turns--) await new Promise(setImmediate);
+        for (;;) {
+          const ended = await any()
+            .end(sid)
+            .catch(() => undefined);
+          if (ended !== undefined) break;
+        }
+        for (const hold of granted) expect(await hold.live().catch(() => false)).toBe(false);
+      };
+      const all = Promise.all([...Array.from({ length: 6 }, (_, which) => visit(which)), ending()]);
+      let done = false;
+      void all.finally(() => {
+        done = true;
+      });
+      for (let step = 0; step < 500 && !done; step++) await clock.advance(20);
+      await all.catch((cause) => {
+        throw new Error(`seed ${seed}: ${cause}`, { cause });
+      });
+      for (let step = 0; step < 20; step++) await clock.advance(500);
+      expect({ seed, open: granted.filter(({ over }) => !over).length }).toEqual({ seed, open: 0 });
+      for (const reasons of told.values()) expect(reasons.length).toBeLessThanOrEqual(1);
+      await Promise.all([a, b, witness].map((node) => node.close()));
+    }
+  }, 120_000);
+});
+
 describe("on redis", () => {
+  test("a subscription that broke while a session ended: nothing is served after that, and its socket is closed", async () => {
+    const add = onRedis();
+    const [a, b] = [await add(), await add()];
+    for (let round = 0; round < 3; round++) {
+      await until("runs", () => b.reads.mode === "leased" && a.reads.mode === "leased");
+      const sid = await stored(a);
+      const socket = new FakeSocket();
+      await b.attach(socket, sid);
+      const killed = server.command("CLIENT", "KILL", "TYPE", "pubsub");
+      const { closed, pending } = await a.end(sid);
+      socket.receive("too late");
+      await killed;
+      expect(closed + pending.length).toBe(1);
+      await until("it is closed", () => socket.closedWith === 4401, 5_000);
+      expect(socket.heard).toEqual([]);
+    }
+  }, 60_000);
+
   test("a drop that is lost ends the run: the ended session's socket is closed by a look, and was reported as pending", async () => {
     const add = onRedis();
     const a = await add();

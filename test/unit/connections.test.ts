@@ -498,6 +498,34 @@ describe("a socket", () => {
     expect((await moving(clock, ending)).pending).toEqual([deaf.registry.nodeId]);
   });
 
+  test("RACE: a look that was under way when a message came is no proof for that message", async () => {
+    const { nodes, engine, clock, add } = await fleet();
+    const gate = new Gate();
+    const subscribe = async () => ({ close: async () => {} });
+    const double = engineDouble(engine, { local: false, subscribe });
+    const remote = await add({}, double.engine);
+    const sid = await stored(nodes[0]);
+    const socket = new FakeSocket();
+    await remote.attach(socket, sid);
+    double.use({
+      local: false,
+      subscribe,
+      async read(key, version) {
+        const reply = await engine.read(key, version);
+        await gate.passed;
+        return reply;
+      },
+    });
+    socket.receive("before the end");
+    await turns();
+    await moving(clock, nodes[0].end(sid));
+    socket.receive("after it");
+    expect(socket.heard).toEqual([]);
+    gate.open();
+    await turns();
+    expect([socket.closedWith, ...socket.heard]).toEqual([4401, "before the end"]);
+  });
+
   test("that nobody may have is closed: without a session 4401, while the node drains 1001, without an engine 1013", async () => {
     const { nodes, engine, add } = await fleet();
     const double = engineDouble(engine);
