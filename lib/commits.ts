@@ -8,7 +8,7 @@ import type { Clock, EngineClock } from "./clock.js";
 import type { Deadlines, Engine, Found } from "./engines/engine.js";
 import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
-import { decode, encode } from "./session/codec.js";
+import { type Codec, unreadable } from "./session/codec.js";
 import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
 
 export type CommitOutcome =
@@ -41,20 +41,16 @@ export class Commits {
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
   readonly #copies: Copies;
-  readonly #limits: { readonly deadlineMs: number; readonly maxBytes: number };
+  readonly #codec: Codec;
+  readonly #deadlineMs: number;
 
-  constructor(
-    engine: Engine,
-    clock: Clock,
-    engineClock: EngineClock,
-    copies: Copies,
-    limits: { deadlineMs: number; maxBytes: number },
-  ) {
+  constructor(engine: Engine, clock: Clock, engineClock: EngineClock, copies: Copies, codec: Codec, deadlineMs: number) {
     this.#engine = engine;
     this.#copies = copies;
     this.#clock = clock;
     this.#engineClock = engineClock;
-    this.#limits = limits;
+    this.#codec = codec;
+    this.#deadlineMs = deadlineMs;
   }
 
   commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
@@ -109,7 +105,7 @@ export class Commits {
       if (jobs.length === 0 || record === undefined) return current;
       if (record === current?.record) return this.#resolve(jobs, current);
       const sentAt = this.#clock.monotonic();
-      const body = encode(record, key, this.#limits.maxBytes);
+      const body = this.#codec.encode(record, key);
       const writing = this.#copies.writing(key, true);
       const fresh = jobs.some((job) => job.fresh);
       const result = await this.#store(writing, current, body, deadlinesOf(record.header), fresh);
@@ -117,7 +113,7 @@ export class Commits {
         this.#engineClock.observe(sentAt, this.#clock.monotonic(), result.now);
         const loaded = { key, version: result.version, idleAt: result.idleAt, record };
         this.#copies.stored(writing, loaded);
-        const settled = this.#copies.settled(writing, result.version, result.waitFor);
+        const settled = this.#copies.settled(writing, result.waitFor, fresh && current === undefined);
         if (settled === undefined) return this.#resolve(jobs, loaded);
         // Complete once nobody trusts an older copy; what comes next in the lane needn't wait for that.
         void settled.then(() => this.#resolve(jobs, loaded));
@@ -140,7 +136,7 @@ export class Commits {
 
   /** Those whose deadline is over have waited long enough: nothing of theirs is under way. */
   #giveUp(jobs: Job[]): void {
-    const { deadlineMs } = this.#limits;
+    const deadlineMs = this.#deadlineMs;
     const now = this.#clock.monotonic();
     remove(jobs, (job) => {
       if (now - job.askedAt < deadlineMs) return false;
@@ -194,10 +190,8 @@ export class Commits {
 
   /** What another node stored. One that can't be read is not ours to overwrite. */
   #read(key: Key, found: Found): Loaded {
-    const decoded = decode(found.body, key, this.#limits.maxBytes);
-    if (decoded.outcome !== "record") {
-      throw new AnynodeError("RECORD_UNREADABLE", `The stored record is ${decoded.outcome} to this node; it is left as it is.`);
-    }
+    const decoded = this.#codec.decode(found.body, key);
+    if (decoded.outcome !== "record") throw unreadable(decoded);
     return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
   }
 }

@@ -3,7 +3,7 @@
  * live of it is closed. Healthy nodes cost two messages one after the other (the drop, and the ack to it); a node that doesn't answer costs
  * its copy lease at the most, and is told of by name.
  */
-import type { Awaited as Answers } from "./cache/acks.js";
+import type { Answers } from "./cache/acks.js";
 import type { Copies, Writing } from "./cache/copies.js";
 import type { Engine, Holder, Waiting } from "./engines/engine.js";
 import type { Connections } from "./registry/connections.js";
@@ -37,21 +37,18 @@ export class Ends {
 
   /** Resolves once no node serves the session from memory, and its holders have closed what they had or won't answer. `version`: what the drops name. */
   async everywhere(writing: Writing, version: number, waitFor: readonly Waiting[], holders: readonly Holder[]): Promise<Reach> {
-    const { key, awaited } = writing;
-    this.#copies.forget(key);
+    const { key } = writing;
+    this.#copies.over(writing);
     const closed = this.#connections.ended(key);
     const others = holders.filter(({ nodeId }) => nodeId !== this.#registry.nodeId);
-    let answers: Answers | undefined = awaited;
-    if (this.#engine.fill === undefined) {
-      if (others.length > 0) answers = await this.#tell(writing, version, others);
-    } else {
-      await this.#copies.settled(writing, version, this.#withCourtesy(waitFor, others));
-    }
-    return this.#reach(closed, version, others, answers);
+    let answers = this.#copies.answers(writing);
+    if (this.#engine.fill !== undefined) await this.#copies.settled(writing, this.#withCourtesy(waitFor, others));
+    else if (others.length > 0) answers = await this.#tell(writing, version, others);
+    return this.#reach(closed, others, answers);
   }
 
   /** Whom the registry doesn't know any more is nobody. */
-  async #tell({ key }: Writing, version: number, others: readonly Holder[]): Promise<Answers> {
+  async #tell({ key }: Writing, version: number, others: readonly Holder[]): Promise<Answers | undefined> {
     const alive = await this.#alive();
     const numbers = others.filter((holder) => alive?.has(holder.nodeId) ?? true).map(({ number }) => number);
     return this.#copies.tellEnded(key, version, numbers);
@@ -63,11 +60,11 @@ export class Ends {
     return [...waitFor, ...known.map(({ number }) => ({ number, leftMs: COURTESY_MS }))];
   }
 
-  async #reach(own: number, version: number, others: readonly Holder[], answers: Answers | undefined): Promise<Reach> {
+  async #reach(own: number, others: readonly Holder[], answers: Answers | undefined): Promise<Reach> {
     let [closed, nodes] = [own, own > 0 ? 1 : 0];
     const silent: Holder[] = [];
     for (const holder of others) {
-      const count = answers?.closedBy(holder.number, holder.epoch, version);
+      const count = answers?.closedBy(holder.number, holder.epoch);
       if (count === undefined) silent.push(holder);
       else if (count > 0) nodes += 1;
       closed += count ?? 0;

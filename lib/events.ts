@@ -20,12 +20,22 @@ export interface EventMap {
   conflict: { attributes: readonly string[] };
   /** A change or a touch came after the session's end, or its expiry, and was dropped. */
   "write-dropped": { ended: boolean };
+  /**
+   * A request changed its session after the first byte of its response. `stored`: the change was committed all the same; else it is lost,
+   * and `error` says why. Commit before answering: the response can't take back what it said.
+   */
+  "late-change": { stored: boolean; error: unknown };
   /** This node reads in another way from now on: `checked`, asking the engine each time, since it can't hear its channel; or `leased` again. */
   reads: { mode: "leased" | "checked"; why: string };
   /** What was to close something live (the `dispose` given to `hold`) failed. */
   "dispose-failed": { error: unknown };
-  /** A stored record that this node can't read was taken for none: `damaged`, or `unknown` (a newer format). Told once a record. */
-  unreadable: { why: "damaged" | "unknown" };
+  /**
+   * A stored record that this node can't read was taken for none: `damaged`, `unknown` (a newer format), `plain` (not sealed, where it must
+   * be), `key-revoked`; or, `key-missing`, requests for it fail on this node. Told once a record.
+   */
+  unreadable: { why: "damaged" | "unknown" | "plain" | "key-missing" | "key-revoked" };
+  /** Opened without a keyring, on an engine that keeps what it is given: said once, as a process warning if nobody listens. */
+  unsealed: { engine: string };
 }
 export type EventName = keyof EventMap;
 
@@ -38,8 +48,10 @@ export class Events {
   off<N extends EventName>(name: N, listener: (event: EventMap[N]) => void): void {
     this.#emitter.off(name, listener);
   }
-  /** Listeners run after the current turn, so that one that throws can't break a request or a beat of ours. */
-  emit<N extends EventName>(name: N, event: EventMap[N]): void {
-    if (this.#emitter.listenerCount(name) > 0) process.nextTick(() => this.#emitter.emit(name, event));
+  /** Listeners run after the current turn, so that one that throws can't break a request or a beat of ours. Whether there are any. */
+  emit<N extends EventName>(name: N, event: EventMap[N]): boolean {
+    if (this.#emitter.listenerCount(name) === 0) return false;
+    process.nextTick(() => this.#emitter.emit(name, event));
+    return true;
   }
 }

@@ -22,5 +22,6 @@ export type { AnynodeOptions } from "./options.js";
 export type { Dispose, DisposeReason, Hold, HoldOptions } from "./registry/hold.js";
 export type { Node, Registry } from "./registry/registry.js";
 export type { Socket } from "./registry/socket.js";
+export type { Keyring, KeyringEntry, KeyringKey } from "./session/keyring.js";
 export type { Clash, ConflictPolicy, MergeFunction } from "./session/merge.js";
 export type { EndResult, Sessions, UpdateOutcome } from "./sessions.js";

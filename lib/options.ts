@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { type Clock, systemClock } from "./clock.js";
 import type { Engine } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
+import { type KeyringEntry, type Member, membersOf } from "./session/keyring.js";
 import type { ConflictPolicy } from "./session/merge.js";
 
 export interface AnynodeOptions {
@@ -29,6 +30,11 @@ export interface AnynodeOptions {
   deadlineMs?: number | undefined;
   /** The most bytes of a session before compression. Default 1 MiB. */
   maxBytes?: number | undefined;
+  /**
+   * What sessions are sealed with at rest: `[{ id, key }]`, the first seals, all open; `"plain"` among them: records that aren't sealed
+   * are read, too. Default: nothing is sealed, and this is said once.
+   */
+  keyring?: readonly KeyringEntry[] | undefined;
   /** What people call this node. Default `host:pid`. */
   name?: string | undefined;
   /** Where the other nodes reach this one, e.g. `"http://10.0.0.5:3000"`. Default none. */
@@ -37,27 +43,28 @@ export interface AnynodeOptions {
   clock?: Clock | undefined;
 }
 
-export type Settings = { readonly [K in Exclude<keyof AnynodeOptions, "absoluteMs">]-?: NonNullable<AnynodeOptions[K]> } & {
+export type Settings = {
+  readonly [K in Exclude<keyof AnynodeOptions, "absoluteMs" | "keyring">]-?: NonNullable<AnynodeOptions[K]>;
+} & {
   /** 0 = no limit. */
   readonly absoluteMs: number;
+  /** Empty = none was given. */
+  readonly keyring: readonly Member[];
 };
 
 const DAY_MS = 86_400_000;
 /** Times are stored in six bytes; a thousand years will do. */
 const MAX_MS = 1000 * 365 * DAY_MS;
-const KNOWN = ["engine", "idleMs", "absoluteMs", "conflict", "reads", "deadlineMs", "maxBytes", "name", "address", "clock"];
+const KNOWN = [
+  ...["engine", "idleMs", "absoluteMs", "conflict", "reads", "deadlineMs", "maxBytes", "keyring", "name", "address", "clock"],
+];
 
 export function settingsOf(options: AnynodeOptions): Settings {
-  knownOptions(options);
+  knownOptions(options, KNOWN);
   // Defaults take the place of undefined only: null, as a lost setting often comes, is a bad value.
   const { engine = "lmdb:./data/sessions", idleMs = DAY_MS, absoluteMs, conflict = "last", deadlineMs = 1000 } = options;
-  const {
-    reads = "leased",
-    maxBytes = 1_048_576,
-    name = `${hostname()}:${process.pid}`,
-    address = "",
-    clock = systemClock,
-  } = options;
+  const { reads = "leased", maxBytes = 1_048_576, keyring, clock = systemClock } = options;
+  const { name = `${hostname()}:${process.pid}`, address = "" } = options;
   return {
     engine: engineGiven(engine),
     idleMs: whole("idleMs", idleMs, 1, MAX_MS),
@@ -66,20 +73,24 @@ export function settingsOf(options: AnynodeOptions): Settings {
     reads: readMode(reads),
     deadlineMs: whole("deadlineMs", deadlineMs, 10, 60_000),
     maxBytes: whole("maxBytes", maxBytes, 1024, 268_435_456),
+    keyring: keyring === undefined ? [] : membersOf(keyring),
     name: line("name", name),
     address: line("address", address),
     clock: clockGiven(clock),
   };
 }
 
-function knownOptions(options: object): void {
+/** Refuses what isn't an object of options, and an option that nobody knows. */
+export function knownOptions(options: object, known: readonly string[], prefix = ""): void {
   if (typeof options !== "object" || options === null) {
     throw invalid(`The options are ${shown(options)}; pass an object, or nothing.`);
   }
   for (const name of Object.keys(options)) {
-    if (KNOWN.includes(name)) continue;
-    const nearest = KNOWN.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
-    throw invalid(`There is no option "${name}"; did you mean "${nearest}"? The options are ${KNOWN.join(", ")}.`);
+    if (known.includes(name)) continue;
+    const nearest = known.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
+    throw invalid(
+      `There is no option "${prefix}${name}"; did you mean "${prefix}${nearest}"? The options are ${known.join(", ")}.`,
+    );
   }
 }
 
@@ -111,7 +122,7 @@ function hasAll(value: object, verbs: readonly string[]): boolean {
   return verbs.every((verb) => typeof Reflect.get(value, verb) === "function");
 }
 
-function whole(name: string, value: unknown, least: number, most: number): number {
+export function whole(name: string, value: unknown, least: number, most: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
   throw invalid(`The option ${name} is ${shown(value)}; it must be a whole number from ${least} to ${most}.`);
 }
@@ -137,14 +148,14 @@ export function line(name: string, value: unknown): string {
   throw invalid(`The option ${name} is ${shown(value)}; it must be a text of at most 256 characters without control characters.`);
 }
 
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === "string") return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (typeof value === "object" && value !== null) return "an object of another kind";
   return String(value);
 }
 
-function invalid(message: string): AnynodeError {
+export function invalid(message: string): AnynodeError {
   return new AnynodeError("OPTION_INVALID", message);
 }
 

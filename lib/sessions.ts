@@ -6,7 +6,7 @@ import { Copies, type CopyCounts, type Writing } from "./cache/copies.js";
 import { KeyCache } from "./cache/key-cache.js";
 import type { Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
-import { EngineClock } from "./clock.js";
+import { type Clock, EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
 import { Ends, type Reach } from "./ends.js";
 import type { Engine, Found, Gone, Holder, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
@@ -19,8 +19,9 @@ import type { Dispose, Hold, HoldOptions } from "./registry/hold.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { attachSocket, type Socket } from "./registry/socket.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
-import { decode, encode } from "./session/codec.js";
+import { Codec, type Unreadable, unreadable } from "./session/codec.js";
 import { isRandomSid, isSid, sharesTag } from "./session/id.js";
+import { Keyring } from "./session/keyring.js";
 import { merge } from "./session/merge.js";
 import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
@@ -33,9 +34,11 @@ export interface HeaderPatch {
   readonly cookie?: string;
 }
 
-/** `ended`: this call ended a live session; false if it was over already, or never was. */
 export interface EndResult extends Reach {
+  /** This call ended a live session; false if it was over already, or never was. */
   readonly ended: boolean;
+  /** Whether as many replicas have it as the engine's `durability` asks for; absent without that option. */
+  readonly durable?: boolean;
 }
 
 export type UpdateOutcome<T> = { readonly outcome: "committed"; readonly value: T } | { readonly outcome: "gone" };
@@ -43,11 +46,14 @@ export type UpdateOutcome<T> = { readonly outcome: "committed"; readonly value: 
 export class Sessions {
   /** Who is alive, at which address; and this node's own state. */
   readonly registry: Registry;
+  /** What records are sealed with: `replace()` rotates keys at run time, `primary` is the one that seals now. */
+  readonly keyring: Keyring;
   readonly #engine: Engine;
   readonly #owned: boolean;
   readonly #settings: Settings;
   readonly #engineClock: EngineClock;
   readonly #events = new Events();
+  readonly #codec: Codec;
   readonly #commits: Commits;
   readonly #keys: KeyCache;
   readonly #copies: Copies;
@@ -64,16 +70,19 @@ export class Sessions {
 
   /** @internal Made by `anynode()`. `owned`: the engine is ours to close. */
   constructor(engine: Engine, owned: boolean, settings: Settings) {
-    const { clock, name, address, reads } = settings;
+    const { clock, name, address, reads, keyring, maxBytes, deadlineMs } = settings;
     this.#engine = engine;
     this.#owned = owned;
     this.#settings = settings;
     this.#engineClock = new EngineClock(clock);
     this.#keys = new KeyCache(engine.namespace);
     this.#copies = new Copies(engine, clock, this.#engineClock, reads);
-    this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, settings);
+    // What a revoked key sealed isn't served from memory either.
+    this.keyring = new Keyring(keyring, () => this.#copies.clear());
+    this.#codec = new Codec(maxBytes, engine.namespace, this.keyring);
+    this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, this.#codec, deadlineMs);
     const about = { name, address, version: VERSION, reads: this.#copies.mode };
-    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about);
+    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about, this.keyring);
     this.registry.holdersOf = async (sid) => (isSid(sid) ? this.#engine.holders(this.#keys.keyOf(sid)) : []);
     this.#connections = new Connections(engine, clock, this.#engineClock, {
       identity: () => this.registry.identity,
@@ -114,6 +123,15 @@ export class Sessions {
     return this.#engine.local === true;
   }
 
+  /** @internal For what front ends wait for besides the engine. */
+  get clock(): Clock {
+    return this.#settings.clock;
+  }
+  /** @internal */
+  get deadlineMs(): number {
+    return this.#settings.deadlineMs;
+  }
+
   /** How sessions were read so far, and what this node's copies cost: for metrics. `mode`: from copies on lease, or by asking each time. */
   get reads(): Readonly<CopyCounts> & { readonly mode: "leased" | "checked"; readonly entries: number; readonly bytes: number } {
     const { mode, size, bytes } = this.#copies;
@@ -124,7 +142,8 @@ export class Sessions {
 
   /**
    * The session of an id, as of now; undefined if there is none: never was, expired, ended, or unreadable (see the event `unreadable`).
-   * An id that isn't well-formed costs nothing. Rejects if the engine doesn't answer: never "no session" in place of a real one.
+   * An id that isn't well-formed costs nothing. Rejects if the engine doesn't answer, or if this node lacks the key that the record was
+   * sealed with (RECORD_UNREADABLE): never "no session" in place of a real one.
    */
   load(sid: string): MaybePromise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
@@ -144,7 +163,14 @@ export class Sessions {
       return reading;
     }
     const reply = this.#engine.read(key, known?.version);
-    if (!(reply instanceof Promise)) return this.#found(key, known, reply);
+    // The local engines answer at once; a promise is made only where there is something to say besides.
+    if (!(reply instanceof Promise)) {
+      try {
+        return this.#found(key, known, reply);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
     return reply.then(
       (read) => this.#found(key, known, read),
       (error) => this.#foreign(key, error),
@@ -154,10 +180,8 @@ export class Sessions {
   /** Asks, and has the engine write down that this node has a copy from now on. */
   async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
     try {
-      const filled = await this.#engine.fill?.(key, ticket.number, known?.version);
+      const filled = await this.#engine.fill?.(key, ticket, known?.version).catch((error) => this.#foreign(key, error));
       return filled && this.#found(key, known, filled.read, ticket, filled.counts);
-    } catch (error) {
-      return this.#foreign(key, error);
     } finally {
       this.#copies.close(ticket);
     }
@@ -170,9 +194,10 @@ export class Sessions {
       read.outcome === "found"
         ? this.#readable(key, read)
         : known && this.#unexpired({ key, version, idleAt, record: known.record });
+    if (loaded === undefined) return undefined;
+    if ("outcome" in loaded) throw unreadable(loaded);
     // What another node extended meanwhile is news too.
-    if (loaded !== undefined && (read.outcome === "found" || counts || known?.idleAt !== idleAt))
-      this.#copies.keep(loaded, ticket, counts);
+    if (read.outcome === "found" || counts || known?.idleAt !== idleAt) this.#copies.keep(loaded, ticket, counts);
     return loaded;
   }
 
@@ -192,16 +217,19 @@ export class Sessions {
     if (this.#state !== "open") await this.ready();
     for await (const listed of this.#engine.list()) {
       const loaded = this.#readable(listed.key, listed);
-      if (loaded !== undefined) yield loaded;
+      if (loaded !== undefined && !("outcome" in loaded)) yield loaded;
     }
   }
 
-  /** Bytes from the engine are judged, not trusted. What can't be read counts as no session, is reported once, and left as it is. */
-  #readable(key: Key, { version, idleAt, body }: Omit<Found, "outcome"> | Listed): Loaded | undefined {
-    const decoded = decode(body, key, this.#settings.maxBytes);
+  /**
+   * Bytes from the engine are judged, not trusted. What can't be read counts as no session, is reported once, and left as it is; what only
+   * this node can't read, for lack of a key, comes back as that.
+   */
+  #readable(key: Key, { version, idleAt, body }: Omit<Found, "outcome"> | Listed): Loaded | Unreadable | undefined {
+    const decoded = this.#codec.decode(body, key);
     if (decoded.outcome !== "record") {
       this.#reportUnreadable(`${key}${version}`, decoded.outcome);
-      return undefined;
+      return decoded.outcome === "key-missing" ? decoded : undefined;
     }
     return this.#unexpired({ key, version, idleAt, record: decoded.record });
   }
@@ -248,6 +276,17 @@ export class Sessions {
     return this.#put(sid, attributes, patch, false);
   }
 
+  /** Stores a session that comes from elsewhere, if there is none of that id; gives what is stored then. Undefined: it was ended here. */
+  async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
+    const key = this.#keyOf(sid);
+    if (this.#state !== "open") await this.ready();
+    const outcome = await this.#commits.commit(key, undefined, {
+      mayCreate: true,
+      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(), patch), attributes },
+    });
+    return outcome.outcome === "committed" ? outcome.loaded : undefined;
+  }
+
   async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
@@ -257,6 +296,11 @@ export class Sessions {
       apply: (current) => ({ header: this.#patched(current?.header ?? this.#freshHeader(), patch), attributes }),
     });
     return this.#settled(key, outcome);
+  }
+
+  /** @internal A front end tells that a request changed its session after the first byte of its response. */
+  reportLate(event: EventMap["late-change"]): void {
+    this.#events.emit("late-change", event);
   }
 
   /**
@@ -336,8 +380,9 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor, holders } = await this.#sent(writing, this.#engine.end(key, writing.by));
-    return { ended: outcome === "ended", ...(await this.#over(writing, now, now, waitFor, holders)) };
+    const { outcome, now, waitFor, holders, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    const reach = await this.#over(writing, now, now, waitFor, holders);
+    return { ended: outcome === "ended", ...reach, ...(durable === undefined ? {} : { durable }) };
   }
 
   /** A failed write is unknown: it may still run. */
@@ -374,7 +419,7 @@ export class Sessions {
     }
     const key = this.#keyOf(to);
     const record = { header: this.#patched(loaded.record.header, patch), attributes };
-    const body = encode(record, key, this.#settings.maxBytes);
+    const body = this.#codec.encode(record, key);
     const { clock, deadlineMs } = this.#settings;
     const startedAt = clock.monotonic();
     let { version } = loaded;
@@ -484,6 +529,7 @@ export class Sessions {
   async #open(): Promise<void> {
     try {
       await this.registry.join();
+      if (this.#state === "new") this.#sayUnsealed();
       if (this.#state === "new") this.#state = "open";
     } catch (error) {
       this.#opening = undefined;
@@ -498,13 +544,24 @@ export class Sessions {
     });
   }
 
+  /** Once, and not for engines that keep nothing; the library can't tell production from a developer's machine. */
+  #sayUnsealed(): void {
+    if (this.#settings.keyring.length > 0 || this.#engine.kind === "memory") return;
+    if (this.#events.emit("unsealed", { engine: this.#engine.kind })) return;
+    process.emitWarning(
+      `Sessions are stored unsealed: whoever can read the ${this.#engine.kind} engine can read them, and whoever can write to it can make them. ` +
+        'Give anynode({ keyring: [{ id, key }] }), or keyring: ["plain"] to say that this is meant.',
+      { code: "ANYNODE_UNSEALED" },
+    );
+  }
+
   #keyOf(sid: string): Key {
     if (this.#state === "closed") throw closed();
     if (!isSid(sid)) throw new AnynodeError("ID_MALFORMED", "A session id must be a well-formed string of 1–256 bytes.");
     return this.#keys.keyOf(sid);
   }
 
-  #reportUnreadable(which: string, why: "damaged" | "unknown"): void {
+  #reportUnreadable(which: string, why: Unreadable["outcome"]): void {
     if (this.#reported.has(which)) return;
     if (this.#reported.size >= 1000) this.#reported.clear();
     this.#reported.add(which);

@@ -4,7 +4,6 @@
  */
 import type { Clock } from "../clock.js";
 import type { Waiting } from "../engines/engine.js";
-import type { Key } from "../names.js";
 import type { Acked } from "./notices.js";
 
 /** Clocks tick at the same rate, but for this, and timers fire a little late. */
@@ -12,77 +11,80 @@ const DRIFT = 1.05;
 const SLACK_MS = 50;
 
 /** Opened before the write is sent: an answer may overtake the write's reply, which comes over another connection. */
-export class Awaited {
-  readonly heard = new Set<string>();
+export class Answers {
+  readonly heard = new Set<number>();
   readonly #closed = new Map<string, number>();
   onAck: () => void = () => {};
 
-  has(number: number, version: number): boolean {
-    return this.heard.has(`${number} ${version}`);
-  }
-
-  hear(number: number, by: number, { version, closed }: Acked): void {
-    this.heard.add(`${number} ${version}`);
-    this.#closed.set(`${number} ${by} ${version}`, closed);
+  hear(number: number, by: number, closed: number): void {
+    this.heard.add(number);
+    this.#closed.set(`${number} ${by}`, closed);
     this.onAck();
   }
 
-  /** How many live things the node of that number and epoch closed; undefined: it didn't answer. */
-  closedBy(number: number, epoch: number, version: number): number | undefined {
-    return this.#closed.get(`${number} ${epoch} ${version}`);
+  /** How many live things of an ended session the node of that number and epoch closed; undefined: it didn't answer. */
+  closedBy(number: number, epoch: number): number | undefined {
+    return this.#closed.get(`${number} ${epoch}`);
   }
 }
 
 export class Acks {
   readonly #clock: Clock;
-  readonly #awaited = new Map<Key, Set<Awaited>>();
+  readonly #awaited = new Map<number, Answers>();
+  #serial = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  expect(key: Key): Awaited {
-    const awaited = new Awaited();
-    const all = this.#awaited.get(key);
-    if (all === undefined) this.#awaited.set(key, new Set([awaited]));
-    else all.add(awaited);
-    return awaited;
+  /** Gives the serial that answers shall name. Until `settled` or `forget`. */
+  expect(): number {
+    this.#serial += 1;
+    this.#awaited.set(this.#serial, new Answers());
+    return this.#serial;
   }
 
-  forget(key: Key, awaited: Awaited): void {
-    const all = this.#awaited.get(key);
-    if (all?.delete(awaited) && all.size === 0) this.#awaited.delete(key);
+  forget(serial: number): void {
+    this.#awaited.delete(serial);
   }
 
+  /** What is heard, or was up to now, to the drops of that serial. */
+  answers(serial: number): Answers | undefined {
+    return this.#awaited.get(serial);
+  }
+
+  /** The node of that number, in its epoch `by`, has answered those drops. */
   heard(number: number, by: number, acked: readonly Acked[]): void {
-    for (const one of acked) for (const awaited of this.#awaited.get(one.key) ?? []) awaited.hear(number, by, one);
+    for (const { serial, closed } of acked) this.#awaited.get(serial)?.hear(number, by, closed);
   }
 
-  /** Resolves, after all have answered or their leases are over, with the numbers of those that didn't answer. Forgets `awaited`. */
-  async settled(key: Key, awaited: Awaited, version: number, waitFor: readonly Waiting[]): Promise<number[]> {
-    const waiting = new Map(waitFor.map(({ number, leftMs }) => [number, leftMs]));
+  /** Resolves, after all have answered or their leases are over, with the numbers of those that didn't answer. */
+  async settled(serial: number, waitFor: readonly Waiting[]): Promise<number[]> {
+    const awaited = this.#awaited.get(serial);
+    const waiting = new Set(waitFor.map(({ number }) => number));
     const silent: number[] = [];
     await new Promise<void>((resolve) => {
       const cancels = new Map<number, () => void>();
       const done = (number: number) => {
         cancels.get(number)?.();
-        waiting.delete(number);
-        if (waiting.size === 0) resolve();
+        if (waiting.delete(number) && waiting.size === 0) resolve();
       };
-      awaited.onAck = () => {
-        for (const number of [...waiting.keys()]) if (awaited.has(number, version)) done(number);
+      const look = () => {
+        for (const number of [...waiting]) if (awaited?.heard.has(number)) done(number);
       };
-      awaited.onAck();
       if (waiting.size === 0) resolve();
-      for (const [number, leftMs] of [...waiting]) {
+      look();
+      for (const { number, leftMs } of waitFor) {
+        if (!waiting.has(number)) continue;
         const late = () => {
           silent.push(number);
           done(number);
         };
         cancels.set(number, this.#clock.after(leftMs * DRIFT + SLACK_MS, late));
       }
+      if (awaited !== undefined) awaited.onAck = look;
     });
-    this.forget(key, awaited);
+    this.forget(serial);
     return silent;
   }
 }

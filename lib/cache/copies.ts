@@ -19,15 +19,18 @@ import {
 } from "../engines/engine.js";
 import type { Key, Version } from "../names.js";
 import type { Loaded } from "../session/record.js";
-import { Acks, type Awaited } from "./acks.js";
+import { Acks, type Answers } from "./acks.js";
 import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
 import { type Acked, acksText, endedText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
 import { type Ticket, Tickets } from "./tickets.js";
 
-/** A write may run unnoticed late by this, and clocks disagree by as much: until then nothing is copied of a key whose write is unknown. */
-const UNKNOWN_MS = 500;
+/**
+ * A write of our own without a reply for so long counts as given up, be the timer that says so late or not: well within the time for which
+ * the engine remembers that we were told.
+ */
+const UNANSWERED_MS = COPY_LEASE_MS / 2;
 /** For so long after something cast doubt on the engine's clock, leases granted before it may look over and not be. */
 const DOUBT_MS = COPY_LEASE_MS + LEASE_MARGIN_MS;
 /** How long our number is ours for sure after a beat: well within the registry lease. */
@@ -40,7 +43,7 @@ export interface Writing {
   readonly key: Key;
   readonly by: Writer;
   readonly ticket: Ticket | undefined;
-  readonly awaited: Awaited | undefined;
+  /** On the monotonic clock. */
   readonly sentAt: number;
 }
 export type ReadMode = "leased" | "checked";
@@ -78,6 +81,7 @@ export class Copies {
   #mode: ReadMode = "leased";
   /** Some live node reads by asking: then nobody makes new copies. */
   #fleetChecked = false;
+  #server = "";
   #subscription: Subscription | undefined;
   /** How many want this node's channel heard although it has no copies. */
   #listeners = 0;
@@ -85,10 +89,13 @@ export class Copies {
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
   #clockDoubtUntil = Number.NEGATIVE_INFINITY;
-  #ledgerDoubtUntil = Number.NEGATIVE_INFINITY;
+  #nodesDoubtUntil = Number.NEGATIVE_INFINITY;
   #heardAt = Number.NEGATIVE_INFINITY;
   #renewedAt = Number.NEGATIVE_INFINITY;
-  #firstBeat = true;
+  /** Grows with every write that is given up; fences those that run late (lua/copies.lua). */
+  #generation = 0;
+  /** Our own writes under way, by key: when the oldest was sent. */
+  readonly #underWay = new Map<Key, { sentAt: number; count: number }>();
   /** Acks to go out with the end of this turn, by writer. */
   readonly #outbox = new Map<string, { number: number; epoch: number; acked: Acked[] }>();
 
@@ -133,6 +140,7 @@ export class Copies {
     if (!this.#leasing) return undefined;
     const entry = this.#near.get(key);
     if (entry === undefined || entry.run !== this.#lease.run || !this.#lease.trusted()) return undefined;
+    if (this.#underWay.size > 0 && this.#isUnanswered(key)) return undefined;
     if (this.#engineClock.latest() >= entry.loaded.idleAt) return undefined;
     entry.hit = true;
     this.counts.hits += 1;
@@ -146,13 +154,13 @@ export class Copies {
 
   /** A reading under way that a request which starts now may share. */
   joinable(key: Key): Promise<Loaded | undefined> | undefined {
-    return this.#tickets.reading(key);
+    return this.#underWay.size > 0 && this.#isUnanswered(key) ? undefined : this.#tickets.reading(key);
   }
 
   /** A ticket to copy what is about to be read, or written. Without one nothing may be copied. */
   ticket(key: Key): Ticket | undefined {
     if (!this.#leasing || this.#mode === "checked" || this.#fleetChecked || !this.#lease.trusted()) return undefined;
-    return this.#shunned.has(key) ? undefined : this.#tickets.open(key, this.#number);
+    return this.#shunned.has(key) ? undefined : this.#tickets.open(key, this.#number, this.#generation);
   }
 
   /** Lets others share a reading for as long as its ticket is clean. */
@@ -179,52 +187,86 @@ export class Copies {
     this.#tickets.void(key);
   }
 
+  /** Forgets all copies: what they were read with isn't valid any more. */
+  clear(): void {
+    this.#near.clear();
+    this.#tickets.voidAll();
+  }
+
   // ── Writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** To be called right before a write is sent. `keeps`: this node would like to keep a copy of what it writes. */
   writing(key: Key, keeps: boolean): Writing {
     const sentAt = this.#clock.monotonic();
-    if (this.#engine.fill === undefined) return { key, by: NO_NODE, ticket: undefined, awaited: undefined, sentAt };
+    if (this.#engine.fill === undefined) return { key, by: NO_NODE, ticket: undefined, sentAt };
     const ticket = keeps ? this.ticket(key) : undefined;
     // Paused for long, we may be nobody by now and another node have our number: it must be told like any other.
     const ours = sentAt - this.#beatenAt < OURS_MS;
-    const doubt = sentAt < this.#ledgerDoubtUntil ? "ledger" : sentAt < this.#clockDoubtUntil ? "clock" : "none";
     const by: Writer = {
       number: ours ? this.#number : -1,
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt,
+      doubt: sentAt < this.#clockDoubtUntil,
+      generation: this.#generation,
+      serial: this.#acks.expect(),
     };
-    return { key, by, ticket, awaited: this.#acks.expect(key), sentAt };
+    const underWay = this.#underWay.get(key);
+    if (underWay === undefined) this.#underWay.set(key, { sentAt, count: 1 });
+    else underWay.count += 1;
+    return { key, by, ticket, sentAt };
   }
 
   /** It was stored: our own older copy and fills are void. */
-  stored({ key, ticket }: Writing, loaded: Loaded): void {
+  stored(writing: Writing, loaded: Loaded): void {
+    const { key, ticket } = writing;
     const clean = ticket !== undefined && this.#tickets.clean(ticket);
-    this.forget(key);
+    this.#answered(writing);
     if (clean) this.#near.put(loaded, this.#lease.run);
     else if (!this.#leasing) this.#near.put(loaded, 0);
+    else this.#near.drop(key);
   }
 
   /** Nothing was stored: somebody else's version is there, or nothing. */
-  refused({ key, awaited }: Writing): void {
-    this.forget(key);
-    if (awaited !== undefined) this.#acks.forget(key, awaited);
+  refused(writing: Writing): void {
+    this.#answered(writing);
+    this.#acks.forget(writing.by.serial);
   }
 
-  /** Its outcome is unknown: it may still run. Until it can't unnoticed, nothing of the key is copied. */
+  /** Its outcome is unknown: it may still run. What is copied from now on is fenced against it. */
   unknown(writing: Writing): void {
+    this.#generation += 1;
     this.refused(writing);
-    if (this.#leasing) this.#shunned.until(writing.key, writing.sentAt + UNKNOWN_MS);
+  }
+
+  /** It ended the session of that key. */
+  over(writing: Writing): void {
+    this.#answered(writing);
   }
 
   /** Resolves once nobody trusts an older copy any more, with the numbers of those that didn't answer; at once if nobody had one. */
-  settled({ key, awaited }: Writing, version: number, waitFor: readonly Waiting[]): Promise<number[]> | undefined {
-    if (awaited === undefined) return undefined;
-    if (waitFor.length > 0) return this.#acks.settled(key, awaited, version, waitFor);
-    this.#acks.forget(key, awaited);
+  settled({ by }: Writing, waitFor: readonly Waiting[], fresh = false): Promise<number[]> | undefined {
+    // The registry was lost: somebody who isn't back in it may have a copy. Judged now, since it may have been lost under way; under an id
+    // that was drawn just now nobody has.
+    const unsure = !fresh && by !== NO_NODE && this.#clock.monotonic() < this.#nodesDoubtUntil;
+    const all = unsure ? [...waitFor, { number: -1, leftMs: DOUBT_MS }] : waitFor;
+    if (all.length > 0) return this.#acks.settled(by.serial, all);
+    this.#acks.forget(by.serial);
     return undefined;
+  }
+
+  /** Whatever came of it, our own copy and fills under way are older. */
+  #answered({ key, by }: Writing): void {
+    this.forget(key);
+    const underWay = by === NO_NODE ? undefined : this.#underWay.get(key);
+    if (underWay === undefined) return;
+    underWay.count -= 1;
+    if (underWay.count === 0) this.#underWay.delete(key);
+  }
+
+  #isUnanswered(key: Key): boolean {
+    const underWay = this.#underWay.get(key);
+    return underWay !== undefined && this.#clock.monotonic() - underWay.sentAt >= UNANSWERED_MS;
   }
 
   // ── The lease's life: called by the registry ──────────────────────────────────────────────────────────────────────
@@ -234,13 +276,16 @@ export class Copies {
     this.#lease.end();
     const now = this.#clock.monotonic();
     const moved = number !== this.#number;
+    // Joined again: others may not be back yet.
+    if (this.#nodesDoubtUntil > now) this.#nodesDoubtUntil = now + DOUBT_MS;
     this.#number = number;
     this.#epoch = epoch;
+    // Above all generations of whoever had this number before: epochs grow fleet-wide, and faster than writes are given up.
+    this.#generation = Math.max(epoch, this.#generation + 1);
     this.#beatenAt = now;
     // The engine's clock may have jumped right before: leases that look over may not be.
     this.#clockDoubtUntil = now + DOUBT_MS;
     this.#heardAt = now;
-    this.#firstBeat = true;
     await this.#follow(moved);
   }
 
@@ -257,16 +302,22 @@ export class Copies {
     };
   }
 
-  /** Engines that tell nobody by themselves: tells those nodes that a session ended, and resolves when all have answered, or won't. */
-  async tellEnded(key: Key, version: number, numbers: readonly number[]): Promise<Awaited> {
+  /** Engines that tell nobody by themselves: tells those nodes that a session ended; resolves with what they answered, once all have or won't. */
+  async tellEnded(key: Key, version: number, numbers: readonly number[]): Promise<Answers | undefined> {
     const quiet = await this.listen();
-    const awaited = this.#acks.expect(key);
-    const text = endedText(key, version, this.#number, this.#epoch);
+    const serial = this.#acks.expect();
+    const answers = this.#acks.answers(serial);
+    const text = endedText(key, version, this.#number, this.#epoch, serial);
     for (const number of numbers) this.#engine.publish(nodeChannel(number), text).catch(() => {});
     const waitFor = numbers.map((number) => ({ number, leftMs: COPY_LEASE_MS }));
-    await this.#acks.settled(key, awaited, version, waitFor);
+    await this.#acks.settled(serial, waitFor);
     quiet();
-    return awaited;
+    return answers;
+  }
+
+  /** What is answered to a write of this node, until it is settled. */
+  answers({ by }: Writing): Answers | undefined {
+    return this.#acks.answers(by.serial);
   }
 
   /** On a remote engine the channel costs nothing but a connection; what has none of its own hears it while somebody listens. */
@@ -290,12 +341,15 @@ export class Copies {
   }
 
   /** The beat sent at `sentAt` (monotonic) renewed our row. */
-  beaten(sentAt: number, mute: boolean, forgotten: boolean): void {
+  beaten(sentAt: number, mute: boolean, server: string): void {
     this.#beatenAt = sentAt;
+    // Another server may have lost the last writes, and give their versions anew.
+    if (this.#server !== server && this.#server !== "") {
+      this.#lease.end();
+      this.#near.clear();
+    }
+    this.#server = server;
     if (mute) this.#turn("checked", "the engine may not publish");
-    // The engine lost what it knew of leases: whom it lost it can't tell.
-    if (forgotten && !this.#firstBeat) this.#ledgerDoubtUntil = this.#clock.monotonic() + DOUBT_MS;
-    this.#firstBeat = false;
   }
 
   /** Whether a live node reads by asking. */
@@ -303,15 +357,16 @@ export class Copies {
     this.#fleetChecked = checked;
   }
 
-  /** Fenced, or leaving: this node is nobody. */
-  ended(): void {
+  /** This node is nobody: it is leaving, or (`fenced`) its row was lost, and the others' perhaps with it. */
+  ended(fenced: boolean): void {
     this.#lease.end();
     this.#beatenAt = Number.NEGATIVE_INFINITY;
+    if (fenced) this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
   }
 
   /** No message comes in any more. */
   async stop(): Promise<void> {
-    this.ended();
+    this.ended(false);
     await this.#unsubscribe();
   }
 
@@ -360,19 +415,16 @@ export class Copies {
     } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.by, notice.acked);
   }
 
-  #dropped({ key, version, writer, epoch, ended }: Extract<Notice, { kind: "drop" }>): void {
+  #dropped({ key, writer, epoch, serial, ended }: Extract<Notice, { kind: "drop" }>): void {
     this.#lease.heardDrop();
-    const entry = this.#near.get(key);
-    // What is as new as the drop was filled, or written by ourselves, behind the write that it tells of.
-    if (entry !== undefined && (ended || entry.loaded.version < version)) {
-      this.#near.drop(key);
-      if (entry.run > 0) this.#shunned.dropped(key, entry.hit);
-    }
+    // Whatever its version: after a record was lost and made anew versions say nothing.
+    const entry = this.#near.drop(key);
+    if (entry !== undefined && entry.run > 0) this.#shunned.dropped(key, entry.hit);
     this.#tickets.void(key);
     const closed = ended ? this.onEnded(key) : 0;
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
-    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { key, version, closed });
+    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { serial, closed });
   }
 
   /** Together with the other answers of this turn. */

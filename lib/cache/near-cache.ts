@@ -68,13 +68,13 @@ export class NearCache {
     return entry;
   }
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
   clear(): void {
     this.#entries.clear();
     this.#bytes = 0;
-  }
-
-  get size(): number {
-    return this.#entries.size;
   }
 
   /** What the entries cost, by estimate, in bytes. */

@@ -13,9 +13,10 @@ export type Notice =
       readonly version: number;
       readonly writer: number;
       readonly epoch: number;
+      readonly serial: number;
       readonly ended: boolean;
     }
-  /** The node of that number and epoch (`by`) has nothing older than `version` of that key any more; for the writer of `epoch`. */
+  /** A node (its number, and its epoch `by`) has nothing any more of what those drops were about; for the writer of `epoch`, by its own serials. */
   | {
       readonly kind: "acks";
       readonly number: number;
@@ -25,8 +26,8 @@ export type Notice =
     };
 
 export interface Acked {
-  readonly key: Key;
-  readonly version: number;
+  /** The writer's own, as the drop had it. */
+  readonly serial: number;
   /** How many live things of the session it closed, if the session ended by that. */
   readonly closed: number;
 }
@@ -38,28 +39,26 @@ export function parseNotice(text: string): Notice | undefined {
     return { kind, serial, epoch, count, now };
   }
   if (kind === "drop") {
-    const [key = "", version, writer, epoch, what] = rest;
+    const [key = "", version, writer, epoch, serial, what] = rest;
     if (!isKey(key)) return undefined;
-    return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), ended: what === "end" };
+    const ended = what === "end";
+    return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), serial: Number(serial), ended };
   }
   if (kind === "acks") {
-    const [number, by, epoch, ...triples] = rest;
+    const [number = 0, by = 0, epoch = 0, ...pairs] = rest.map(Number);
     const acked: Acked[] = [];
-    for (let i = 0; i + 2 < triples.length; i += 3) {
-      const key = triples[i] ?? "";
-      if (isKey(key)) acked.push({ key, version: Number(triples[i + 1]), closed: Number(triples[i + 2]) });
-    }
-    return { kind, number: Number(number), by: Number(by), epoch: Number(epoch), acked };
+    for (let i = 0; i + 1 < pairs.length; i += 2) acked.push({ serial: pairs[i] ?? 0, closed: pairs[i + 1] ?? 0 });
+    return { kind, number, by, epoch, acked };
   }
   return undefined;
 }
 
 /** `number`, `by`: who answers, and its epoch; `epoch`: of the writer that is answered. */
 export function acksText(number: number, by: number, epoch: number, acked: readonly Acked[]): string {
-  return `acks ${number} ${by} ${epoch} ${acked.map(({ key, version, closed }) => `${key} ${version} ${closed}`).join(" ")}`;
+  return `acks ${number} ${by} ${epoch} ${acked.map(({ serial, closed }) => `${serial} ${closed}`).join(" ")}`;
 }
 
-/** What an engine that tells nobody by itself is given to publish, when a session with holders ended: as lua/copies.lua writes it. */
-export function endedText(key: Key, version: number, writer: number, epoch: number): string {
-  return `drop ${key} ${version} ${writer} ${epoch} end`;
+/** What is published for an engine that tells nobody by itself, when a session with holders ended: as lua/copies.lua writes it. */
+export function endedText(key: Key, version: number, writer: number, epoch: number, serial: number): string {
+  return `drop ${key} ${version} ${writer} ${epoch} ${serial} end`;
 }

@@ -9,8 +9,9 @@ import type { Lease } from "./lease.js";
 export interface Ticket {
   readonly key: Key;
   readonly run: number;
-  /** This node's number in that run. */
+  /** This node's number in that run, and its generation at that time. */
   readonly number: number;
+  readonly generation: number;
 }
 type Reading = Promise<Loaded | undefined>;
 
@@ -23,8 +24,8 @@ export class Tickets {
     this.#lease = lease;
   }
 
-  open(key: Key, number: number): Ticket {
-    const ticket: Ticket = { key, run: this.#lease.run, number };
+  open(key: Key, number: number, generation: number): Ticket {
+    const ticket: Ticket = { key, run: this.#lease.run, number, generation };
     const all = this.#open.get(key);
     if (all === undefined) this.#open.set(key, new Map([[ticket, undefined]]));
     else all.set(ticket, undefined);

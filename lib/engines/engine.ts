@@ -68,11 +68,17 @@ export interface Writer {
   readonly keep: boolean;
   /** The earliest that the engine's clock can show as this is sent, as far as the writer knows it; 0: it doesn't. */
   readonly sentAt: number;
-  /** `clock`: it can't vouch for its idea of the engine's clock over the last copy lease; `ledger`: nor that the engine knows all nodes. */
-  readonly doubt: "none" | "clock" | "ledger";
+  /** It can't vouch for its idea of the engine's clock over the last copy lease: leases that look over may not be. */
+  readonly doubt: boolean;
+  /** Grows whenever this node gives a write up: one that runs after a copy was filled with a higher generation is known for late. */
+  readonly generation: number;
+  /** What the answers to drops of this write shall name. */
+  readonly serial: number;
 }
+/** Who fills a copy. */
+export type Filler = Pick<Writer, "number" | "generation">;
 /** A writer that is no node: it keeps nothing. */
-export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: "none" };
+export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: false, generation: 0, serial: 0 };
 export interface Committed {
   readonly outcome: "committed";
   readonly version: Version;
@@ -109,6 +115,8 @@ export interface Ended {
   readonly unannounced?: boolean;
   /** Who held something live of it when it ended. An end that finds a mark is given the same ones, but for those that detached. */
   readonly holders: readonly Holder[];
+  /** Whether as many replicas have it as the engine was told to ask for; absent: it wasn't told to. */
+  readonly durable?: boolean;
 }
 /** As `Committed`; `holders`: of the session that ended by it. */
 export interface Regenerated extends Committed {
@@ -170,8 +178,8 @@ export type Beaten =
       readonly grace: boolean;
       /** The echo that was asked for may not be published. */
       readonly mute?: boolean;
-      /** The engine had forgotten until when this node may trust copies: it may have forgotten the others' too. */
-      readonly forgotten?: boolean;
+      /** Which server answers. When it is another one, versions that were known before say nothing: it may have lost the last writes. */
+      readonly server?: string;
     }
   /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
   | { readonly outcome: "fenced"; readonly now: number };
@@ -217,11 +225,11 @@ export interface Engine {
   /** `found`, `gone`, or, when `known` is the current version, `same`. Writes nothing, so it works when the engine has no room. */
   read(key: Key, known?: Version): MaybePromise<Found | Same | Gone>;
   /**
-   * Only of engines with copies: a read that, in the same step, writes down that the node of that number has a copy from now on. From then on
+   * Only of engines with copies: a read that, in the same step, writes down that this node has a copy from now on. From then on
    * whoever writes tells that node (`drop` on its channel), and waits for its answer or for the end of its copy lease. Reads on when the copy
    * can't be written down (no room): then it doesn't count.
    */
-  fill?(key: Key, number: number, known?: Version): Promise<Filled>;
+  fill?(key: Key, by: Filler, known?: Version): Promise<Filled>;
   /**
    * Stores a first record. `conflict` if there is one already, `gone` (`ended: true`) if an ended mark stands.
    * `fresh`: the id was made just now, so nobody can have a copy of an earlier record that the engine lost.

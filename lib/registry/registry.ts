@@ -29,6 +29,8 @@ export interface Node {
   readonly version: string;
   /** How it reads: from copies that it holds on lease, or by asking the engine each time. */
   readonly reads: "leased" | "checked";
+  /** The ids of the keys with which it opens records, `"plain"` among them if it reads what isn't sealed. */
+  readonly keys: readonly string[];
 }
 type About = Pick<Node, "name" | "address" | "state" | "startedAt" | "version" | "reads">;
 
@@ -38,13 +40,25 @@ export interface Pulse {
   joined(number: number, epoch: number): Promise<void>;
   /** A beat is about to be sent: what it shall carry. */
   beat(): Echo | undefined;
-  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`, `forgotten`: see the port. */
-  beaten(sentAt: number, mute: boolean, forgotten: boolean): void;
+  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`, `server`: see the port. */
+  beaten(sentAt: number, mute: boolean, server: string): void;
   /** The rows changed; whether a live node reads by asking. */
   fleet(checked: boolean): void;
-  /** Fenced, or leaving: this node is nobody. */
-  ended(): void;
+  /** This node is nobody: it is leaving, or (`fenced`) its row was lost. */
+  ended(fenced: boolean): void;
 }
+
+/** What the registry tells the others of this node's keyring, and tells it of theirs. */
+export interface AnnouncedKeys {
+  readonly ids: readonly string[];
+  /** Whether it needn't hear which keys the others have before they change. */
+  readonly settled: boolean;
+  /** The `keys` of every other node, of those that left within the last lease, too: they may still be serving their last requests. */
+  heard(others: readonly (readonly string[])[]): void;
+}
+
+/** What a node reads that doesn't say: it is of a version before keyrings. */
+const NO_KEYS: readonly string[] = ["plain"];
 
 export class Registry {
   readonly #engine: Engine;
@@ -54,6 +68,7 @@ export class Registry {
   readonly #pulse: Pulse;
   /** @internal Set by Sessions, who know what an id stands for. */
   holdersOf: (sid: string) => Promise<readonly Holder[]> = async () => [];
+  readonly #keys: AnnouncedKeys;
   #about: About;
   #nodeId = freshNodeId();
   #number = -1;
@@ -75,12 +90,14 @@ export class Registry {
     events: Events,
     pulse: Pulse,
     about: Omit<About, "state" | "startedAt">,
+    keys: AnnouncedKeys,
   ) {
     this.#engine = engine;
     this.#pulse = pulse;
     this.#clock = clock;
     this.#engineClock = engineClock;
     this.#events = events;
+    this.#keys = keys;
     this.#about = { ...about, state: "live", startedAt: clock.now() };
   }
 
@@ -145,6 +162,8 @@ export class Registry {
     try {
       await this.#engine.open();
       await this.#join();
+      // Before the first record is sealed: with a key that all of them have.
+      if (!this.#keys.settled) await this.#refresh();
     } catch (error) {
       this.#down(error);
       throw error;
@@ -164,7 +183,7 @@ export class Registry {
   async leave(): Promise<void> {
     this.#state = "left";
     this.#cancelBeat();
-    this.#pulse.ended();
+    this.#pulse.ended(false);
     await this.#beating;
     if (this.#epoch > 0) await this.#engine.leave(this.#nodeId, this.#epoch);
   }
@@ -174,7 +193,7 @@ export class Registry {
       const sentAt = this.#clock.monotonic();
       const unanswered = this.#unanswered;
       this.#unanswered = true;
-      const joined = await this.#engine.join(this.#nodeId, this.#epoch, JSON.stringify(this.#about));
+      const joined = await this.#engine.join(this.#nodeId, this.#epoch, this.#text());
       if (joined.outcome === "full") {
         throw new AnynodeError(
           "REGISTRY_FULL",
@@ -196,6 +215,11 @@ export class Registry {
       if (this.#state !== "left") this.#state = "joined";
       return;
     }
+  }
+
+  /** What our row says. */
+  #text(): string {
+    return JSON.stringify({ ...this.#about, keys: this.#keys.ids });
   }
 
   /** The row under our id, if it is we who wrote it. Without it each lost reply would cost a number for a lease. */
@@ -233,19 +257,19 @@ export class Registry {
       if (this.#state === "fenced") await this.#join();
       const sentAt = this.#clock.monotonic();
       const echo = this.#pulse.beat();
-      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, JSON.stringify(this.#about), echo);
+      const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, this.#text(), echo);
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
-        this.#pulse.ended();
+        this.#pulse.ended(true);
         if (this.state === "left") return;
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });
         await this.#join();
         return;
       }
-      this.#pulse.beaten(sentAt, beaten.mute === true, beaten.forgotten === true);
-      if (beaten.revision !== this.#revision) await this.#refresh();
+      this.#pulse.beaten(sentAt, beaten.mute === true, beaten.server ?? "");
+      if (beaten.revision !== this.#revision || !this.#keys.settled) await this.#refresh();
     } catch (error) {
       this.#down(error);
       throw error;
@@ -272,6 +296,7 @@ export class Registry {
     }
     for (const node of before.values()) this.#events.emit("node-lost", { node });
     this.#pulse.fleet([...this.#others.values()].some(({ reads }) => reads === "checked"));
+    this.#keys.heard(rows.filter(({ nodeId }) => nodeId !== this.#nodeId).map((row) => nodeOf(row).keys));
     this.#revision = revision;
   }
 
@@ -308,7 +333,12 @@ function nodeOf({ nodeId, number, epoch, about }: Row): Node {
     startedAt: typeof read["startedAt"] === "number" ? read["startedAt"] : 0,
     version: text(read["version"]),
     reads: read["reads"] === "checked" ? "checked" : "leased",
+    keys: textsIn(read["keys"]) ?? NO_KEYS,
   };
+}
+
+function textsIn(value: unknown): readonly string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
 function parsed(about: string): Record<string, unknown> {

@@ -13,11 +13,17 @@ export interface Change {
   readonly mine: string | undefined;
 }
 export type Changes = ReadonlyMap<string, Change>;
+export const NO_CHANGES: Changes = new Map();
 
 const MAX_NAME_BYTES = 256;
-const FORBIDDEN: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+/** What every object inherits: an attribute of that name would shadow it, and break whoever calls it on the session. */
+const FORBIDDEN: ReadonlySet<string> = new Set([
+  ...["__proto__", "constructor", "prototype", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable"],
+  ...["toLocaleString", "toString", "valueOf"],
+  ...["__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"],
+]);
 
-/** Names that could shadow a prototype are refused, on write and on read. */
+/** Names that would shadow something of the prototype are refused, on write and on read. */
 export function isAttributeName(name: string): boolean {
   return (
     !FORBIDDEN.has(name) && name.length <= MAX_NAME_BYTES && Buffer.byteLength(name) <= MAX_NAME_BYTES && name.isWellFormed()
@@ -42,9 +48,10 @@ const NOTHING: ReadonlySet<string> = new Set();
 /** One attribute as it would be stored; undefined = left out. Throws as `textsOf` does. */
 export function textOf(name: string, value: unknown): string | undefined {
   if (!isAttributeName(name)) {
+    const which = FORBIDDEN.has(name) ? `"${name}" can't name an attribute` : "An attribute name is refused";
     throw new AnynodeError(
       "ATTRIBUTE_INVALID",
-      `An attribute name is refused: __proto__, constructor, prototype and names over ${MAX_NAME_BYTES} bytes can't be stored. Rename it.`,
+      `${which}: neither "prototype", nor what every object has, nor over ${MAX_NAME_BYTES} bytes can be stored. Rename it.`,
     );
   }
   try {

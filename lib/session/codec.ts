@@ -1,136 +1,140 @@
 /**
- * Record <-> bytes. A body is: format byte, flags, a checksum (CRC-32) over the key and all the rest, then the payload, compressed
- * above a threshold. The payload is the header, then the attributes as length-prefixed `name → JSON text` segments.
- * The checksum binds a record to its key: one that was damaged, cut or moved to another key doesn't decode.
+ * Record <-> bytes. A body is plain or sealed; either way it is bound to its key, so that one that was damaged, cut, or moved to another
+ * key doesn't decode, and its payload is compressed above a threshold. The first byte tells which, and neither is ever tried as the other:
+ *   plain   format 1 | flags | CRC-32 over the key and all the rest | payload
+ *   sealed  format 2 | flags | length of the sealing key's id | id | salt | nonce | ciphertext | tag
  */
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { AnynodeError } from "../errors.js";
 import type { Key } from "../names.js";
-import { isAttributeName } from "./attributes.js";
 import { crc32 } from "./crc32.js";
+import { isSealingKeyId, type Keyring } from "./keyring.js";
+import { FIXED_BYTES, payloadOf, recordIn } from "./payload.js";
 import type { SessionRecord } from "./record.js";
+import type { SealingKey } from "./sealing-key.js";
 
-const FORMAT = 1;
+const PLAIN = 1;
+const SEALED = 2;
 const COMPRESSED = 1;
 const PREFIX_BYTES = 6;
-const FIXED_BYTES = 18;
+const SEALED_PREFIX_BYTES = 3;
 /**
  * Measured on JSON (Node 20, deflateRaw level 1): 2 KB shrink to a quarter for 23 µs, and 9 µs back. Below that the fixed cost of a
  * zlib stream outweighs what it saves; higher levels and brotli cost two to five times as much for a few per cent.
  */
 const COMPRESS_ABOVE_BYTES = 2048;
-const MAX_ATTRIBUTES = 1024;
 
-export type Decoded =
-  | { readonly outcome: "record"; readonly record: SessionRecord }
-  /** Damaged, truncated, or moved here from another key. */
+export type Decoded = { readonly outcome: "record"; readonly record: SessionRecord } | Unreadable;
+export type Unreadable =
+  /** Damaged, truncated, out of bounds, or moved here from another key. */
   | { readonly outcome: "damaged" }
   /** Written by a newer version of this library: it may be fine, but not for us to judge. */
-  | { readonly outcome: "unknown" };
+  | { readonly outcome: "unknown" }
+  /** Sealed with a key that this node lacks: other nodes may well read it. */
+  | { readonly outcome: "key-missing"; readonly keyId: string }
+  /** Sealed with a key that was revoked: whoever has that key may have written it. */
+  | { readonly outcome: "key-revoked" }
+  /** Not sealed, where records must be: whoever can write to the engine may have written it. */
+  | { readonly outcome: "plain" };
 
-/** Throws SESSION_TOO_LARGE if the payload is over `maxBytes` or has more than 1,024 attributes. */
-export function encode(record: SessionRecord, key: Key, maxBytes: number): Buffer {
-  const whole = written(record, maxBytes);
-  const body = whole.length > COMPRESS_ABOVE_BYTES ? compressed(whole) : whole;
+export class Codec {
+  readonly #maxBytes: number;
+  readonly #namespace: string;
+  readonly #keyring: Keyring;
+
+  /** `maxBytes` bounds a payload, when writing and when reading, where it bounds what decompressing may yield. */
+  constructor(maxBytes: number, namespace: string, keyring: Keyring) {
+    this.#maxBytes = maxBytes;
+    this.#namespace = namespace;
+    this.#keyring = keyring;
+  }
+
+  /** Sealed if the keyring has a key for it. Throws SESSION_TOO_LARGE for what is out of bounds. */
+  encode(record: SessionRecord, key: Key): Buffer {
+    const payload = payloadOf(record, this.#maxBytes);
+    const small = payload.length > COMPRESS_ABOVE_BYTES ? compressed(payload) : undefined;
+    const flags = small === undefined ? 0 : COMPRESSED;
+    const { sealing } = this.#keyring;
+    return sealing === undefined
+      ? plain(flags, small ?? payload, key)
+      : sealed(sealing, flags, small ?? payload, this.#placeOf(key));
+  }
+
+  /** Never throws: bytes from outside are judged, not trusted. */
+  decode(body: Buffer, key: Key): Decoded {
+    const format = body[0];
+    const flags = body[1];
+    if (format === undefined || flags === undefined || format < PLAIN) return { outcome: "damaged" };
+    if (format > SEALED || (flags & ~COMPRESSED) !== 0) return { outcome: "unknown" };
+    const opened = format === SEALED ? this.#open(body, key) : this.#openPlain(body, key);
+    if (!Buffer.isBuffer(opened)) return opened;
+    try {
+      const payload = flags & COMPRESSED ? inflateRawSync(opened, { maxOutputLength: this.#maxBytes }) : opened;
+      return { outcome: "record", record: recordIn(payload) };
+    } catch {
+      return { outcome: "damaged" };
+    }
+  }
+
+  #open(body: Buffer, key: Key): Buffer | Unreadable {
+    const headBytes = SEALED_PREFIX_BYTES + (body[SEALED_PREFIX_BYTES - 1] ?? 0);
+    const keyId = body.toString("latin1", SEALED_PREFIX_BYTES, headBytes);
+    if (body.length < headBytes || !isSealingKeyId(keyId)) return { outcome: "damaged" };
+    const opening = this.#keyring.opening(keyId);
+    if (opening === "missing") return { outcome: "key-missing", keyId };
+    if (opening === "revoked") return { outcome: "key-revoked" };
+    const payload = opening.open(body.subarray(headBytes), body.subarray(0, headBytes), this.#placeOf(key));
+    return payload ?? { outcome: "damaged" };
+  }
+
+  #openPlain(body: Buffer, key: Key): Buffer | Unreadable {
+    if (!this.#keyring.readsPlain) return { outcome: "plain" };
+    if (body.length < PREFIX_BYTES + FIXED_BYTES || checksum(body, key) !== body.readUInt32BE(2)) return { outcome: "damaged" };
+    return body.subarray(PREFIX_BYTES);
+  }
+
+  /** Where a record is, unambiguously: sealed along, so that it opens nowhere else. */
+  #placeOf(key: Key): string {
+    return `${this.#namespace.length}\n${this.#namespace}\n${key}`;
+  }
+}
+
+/** The error for whoever needs a record that can't be read. */
+export function unreadable(decoded: Unreadable): AnynodeError {
+  const why = {
+    damaged: "damaged",
+    unknown: "of a format unknown",
+    plain: "not sealed, and so refused",
+    "key-revoked": "sealed with a revoked key, and so refused",
+    "key-missing": `sealed with the key "${"keyId" in decoded ? decoded.keyId : ""}", which is missing`,
+  }[decoded.outcome];
+  const cure = decoded.outcome === "key-missing" ? " Give it that key (keyring)." : "";
+  return new AnynodeError("RECORD_UNREADABLE", `The stored record is ${why} to this node; it is left as it is.${cure}`);
+}
+
+/** The payload deflated, if that saves a tenth or more. */
+function compressed(payload: Buffer): Buffer | undefined {
+  const small = deflateRawSync(payload, { level: constants.Z_BEST_SPEED });
+  return small.length > payload.length * 0.9 ? undefined : small;
+}
+
+function plain(flags: number, stored: Buffer, key: Key): Buffer {
+  const body = Buffer.allocUnsafe(PREFIX_BYTES + stored.length);
+  body[0] = PLAIN;
+  body[1] = flags;
+  body.set(stored, PREFIX_BYTES);
   body.writeUInt32BE(checksum(body, key), 2);
   return body;
-}
-
-/** The body with its payload deflated, if that saves a tenth or more. */
-function compressed(whole: Buffer): Buffer {
-  const payload = deflateRawSync(whole.subarray(PREFIX_BYTES), { level: constants.Z_BEST_SPEED });
-  if (payload.length > whole.length * 0.9) return whole;
-  const body = Buffer.allocUnsafe(PREFIX_BYTES + payload.length);
-  body[0] = FORMAT;
-  body[1] = COMPRESSED;
-  body.set(payload, PREFIX_BYTES);
-  return body;
-}
-
-/** Never throws: bytes from outside are judged, not trusted. `maxBytes` bounds what decompressing may yield. */
-export function decode(body: Buffer, key: Key, maxBytes: number): Decoded {
-  const flags = body[1];
-  if (flags === undefined) return { outcome: "damaged" };
-  if (body[0] !== FORMAT || (flags & ~COMPRESSED) !== 0) {
-    return { outcome: body[0] !== undefined && body[0] >= FORMAT ? "unknown" : "damaged" };
-  }
-  if (body.length < PREFIX_BYTES + FIXED_BYTES || checksum(body, key) !== body.readUInt32BE(2)) {
-    return { outcome: "damaged" };
-  }
-  try {
-    const stored = body.subarray(PREFIX_BYTES);
-    return {
-      outcome: "record",
-      record: parse(flags & COMPRESSED ? inflateRawSync(stored, { maxOutputLength: maxBytes }) : stored),
-    };
-  } catch {
-    return { outcome: "damaged" };
-  }
 }
 
 function checksum(body: Buffer, key: Key): number {
   return crc32(body.subarray(PREFIX_BYTES), crc32(body.subarray(0, 2), crc32(key)));
 }
 
-/** The body before compression, without its checksum. */
-function written({ header, attributes }: SessionRecord, maxBytes: number): Buffer {
-  if (attributes.size > MAX_ATTRIBUTES) throw tooLarge(`${attributes.size} attributes`, `${MAX_ATTRIBUTES}`);
-  const texts = [header.user, header.cookie];
-  for (const [name, text] of attributes) texts.push(name, text);
-  const lengths = texts.map((text) => Buffer.byteLength(text));
-  // A length takes five bytes at the most.
-  const bytes = lengths.reduce((sum, length) => sum + length, FIXED_BYTES + 5 * lengths.length);
-  if (bytes > maxBytes) throw tooLarge(`${bytes} bytes`, `${maxBytes} bytes (maxBytes)`);
-  const body = Buffer.allocUnsafe(PREFIX_BYTES + bytes);
-  body[0] = FORMAT;
-  body[1] = 0;
-  let at = body.writeUIntBE(header.createdAt, PREFIX_BYTES, 6);
-  at = body.writeUIntBE(header.absoluteAt, at, 6);
-  at = body.writeUIntBE(header.idleMs, at, 6);
-  for (const [i, text] of texts.entries()) {
-    let rest = lengths[i] ?? 0;
-    for (; rest > 127; rest >>>= 7) body[at++] = (rest & 127) | 128;
-    body[at++] = rest;
-    at += body.write(text, at, "utf8");
-  }
-  return body.subarray(0, at);
-}
-
-function tooLarge(is: string, bound: string): AnynodeError {
-  return new AnynodeError(
-    "SESSION_TOO_LARGE",
-    `A session has ${is}; the limit is ${bound}. Keep large data elsewhere, by reference.`,
-  );
-}
-
-/** Throws a plain Error on anything out of place; `decode` turns it into "damaged". */
-function parse(payload: Buffer): SessionRecord {
-  let at = FIXED_BYTES;
-  const text = (): string => {
-    let length = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = payload[at++];
-      if (byte === undefined || shift > 28) throw new Error("length");
-      length |= (byte & 127) << shift;
-      if (byte < 128) break;
-    }
-    if (length < 0 || at + length > payload.length) throw new Error("cut");
-    const from = at;
-    at += length;
-    return payload.toString("utf8", from, at);
-  };
-  const header = {
-    createdAt: payload.readUIntBE(0, 6),
-    absoluteAt: payload.readUIntBE(6, 6),
-    idleMs: payload.readUIntBE(12, 6),
-    user: text(),
-    cookie: text(),
-  };
-  const attributes = new Map<string, string>();
-  while (at < payload.length) {
-    const name = text();
-    if (!isAttributeName(name) || attributes.size === MAX_ATTRIBUTES) throw new Error("name");
-    attributes.set(name, text());
-  }
-  return { header, attributes };
+function sealed(sealing: SealingKey, flags: number, stored: Buffer, place: string): Buffer {
+  const head = Buffer.from(`\0\0\0${sealing.id}`, "latin1");
+  head[0] = SEALED;
+  head[1] = flags;
+  head[2] = sealing.id.length;
+  return Buffer.concat([head, ...sealing.seal(stored, head, place)]);
 }

@@ -95,21 +95,18 @@ for (const kind of MEDIA) {
         "a",
         new Map([
           ["save", "1"],
-          ["toString", "2"],
           ["cookie", '"x"'],
           ["name", '"x"'],
         ]),
       );
       const one = await visit(store, "a");
       expect(typeof one.save).toBe("function");
-      expect(String(one)).toBe("[object Object]");
       expect(Object.keys(one).toSorted()).toEqual(["cookie", "name"]);
       Reflect.set(one, "name", "y");
       await set(store, "a", one);
       const loaded = await sessions.load("a");
       expect(Object.fromEntries(loaded?.record.attributes ?? [])).toEqual({
         save: "1",
-        toString: "2",
         cookie: '"x"',
         name: '"y"',
       });
@@ -141,7 +138,7 @@ for (const kind of MEDIA) {
     });
 
     test("a request that changed nothing costs one read and no write", async () => {
-      const { store, watched } = newStore();
+      const { store, watched } = newStore({ reads: "checked" });
       await set(store, "a", data({ name: "x" }, { originalMaxAge: 60_000 }));
       // The host itself adds its defaults to a script's cookie: stored once.
       await touch(store, "a", await visit(store, "a"));
@@ -156,7 +153,7 @@ for (const kind of MEDIA) {
     });
 
     test("the host's rounding of maxAge by a millisecond or two is not a change", async () => {
-      const { store, watched } = newStore();
+      const { store, watched } = newStore({ reads: "checked" });
       await set(store, "a", data({}, { originalMaxAge: 60_000, path: "/", httpOnly: true }));
       await touch(store, "a", await visit(store, "a"));
       watched.taken();

@@ -21,7 +21,7 @@ for (const kind of MEDIA) {
     afterAll(kind.stop);
     storeBasics(async () => {
       const medium = await kind.medium();
-      const sessions = anynode({ engine: medium.engine() });
+      const sessions = anynode({ engine: medium.engine(), keyring: ["plain"] });
       const store = new AnynodeStore(sessions);
       return {
         store: promised(store),

@@ -185,7 +185,7 @@ describe("G3: the end is final", () => {
           const next = makeSid(sid);
           const writes: (() => Promise<{ outcome: string }>)[] = [
             () => saveOf(node, loaded, { a: String(next) }),
-            async () => node.save(loaded, new Map(), { cookie: next }),
+            async () => node.save(loaded, new Map(), { cookie: JSON.stringify(next) }),
             () => node.update(sid, (attributes) => Object.assign(attributes, { n: String(next) })),
             () => node.regenerate(sid, loaded, next, textsOf({ stolen: 1 })),
           ];

@@ -14,7 +14,8 @@ export function faults(stage: Stage): void {
     ];
     for (const error of errors) {
       test(`${error.code}: a visitor with a session gets an error, never an anonymous session; then all is as before`, async () => {
-        const [a, b] = await twoNodes();
+        // A node that reads from its copies would serve the first path for as long as its lease lasts.
+        const [a, b] = await twoNodes({}, { reads: "checked" });
         const visitor = new Browser();
         await visitor.get(a.url, "/set?name=n&value=1");
         a.failWith(error);

@@ -54,13 +54,13 @@ export function life(stage: Stage): void {
   });
 
   describe("cost", () => {
-    test("a request that changes nothing costs one read", async () => {
+    test("a request that changes nothing costs one read at the most", async () => {
       const [a] = await twoNodes({ maxAge: 60_000 });
       const visitor = new Browser();
       await visitor.get(a.url, "/set?name=n&value=1");
       a.taken();
       for (let i = 0; i < 50; i++) await read(visitor, a);
-      expect(a.taken()).toEqual(Array(50).fill("read"));
+      expectReads(a.taken(), 50);
     });
 
     only(host.expressOptions)("resave: true with equal data is a touch, which costs no write either", async () => {
@@ -69,7 +69,7 @@ export function life(stage: Stage): void {
       await visitor.get(a.url, "/set?name=n&value=1");
       a.taken();
       for (let i = 0; i < 50; i++) await read(visitor, a);
-      expect(a.taken()).toEqual(Array(50).fill("read"));
+      expectReads(a.taken(), 50);
     });
 
     only(host.expressOptions)("saveUninitialized: true stores a visitor's empty session once", async () => {
@@ -78,7 +78,13 @@ export function life(stage: Stage): void {
       const first = await visitor.get(a.url, "/read");
       expect([first.setCookies.length, a.taken()]).toEqual([1, ["create"]]);
       expect((await visitor.get(b.url, "/read")).setCookies).toEqual([]);
-      expect(b.taken()).toEqual(["read"]);
+      expectReads(b.taken(), 1);
     });
   });
+}
+
+/** Nothing but reads; fewer than one a request where a node reads from its copies. */
+function expectReads(taken: readonly string[], most: number): void {
+  expect([...new Set([...taken, "read"])]).toEqual(["read"]);
+  expect(taken.length).toBeLessThanOrEqual(most);
 }

@@ -1,5 +1,5 @@
 /** What every test of the HTTP suite starts from: two nodes on a medium of their own, and requests that wait where the test wants them. */
-import { anynode, type EventMap } from "../../lib/index.js";
+import { type AnynodeOptions, anynode, type EventMap } from "../../lib/index.js";
 import type { HostOptions } from "../support/app/host.js";
 import type { Host } from "../support/app/hosts.js";
 import { serve } from "../support/app/server.js";
@@ -14,7 +14,7 @@ export interface TestNode extends WatchedEngine {
 
 export interface Stage {
   readonly host: Host;
-  twoNodes(options?: HostOptions): Promise<[TestNode, TestNode]>;
+  twoNodes(options?: HostOptions, sessionsOptions?: AnynodeOptions): Promise<[TestNode, TestNode]>;
   /** A test for hosts that have something; `has` comes from the table of hosts. */
   only(has: boolean): (name: string, body: () => Promise<void>) => void;
   /** The attributes that a visitor's request finds. */
@@ -36,9 +36,9 @@ export function stageFor(host: Host, kind: MediumKind): Stage {
     await medium.remove();
   });
 
-  async function startNode(options: HostOptions): Promise<TestNode> {
+  async function startNode(options: HostOptions, sessionsOptions: AnynodeOptions): Promise<TestNode> {
     const watched = watchedEngine(medium.engine());
-    const sessions = anynode({ engine: watched.engine });
+    const sessions = anynode({ keyring: ["plain"], ...sessionsOptions, engine: watched.engine });
     closing.push(() => sessions.close());
     const events: (keyof EventMap)[] = [];
     for (const name of ["conflict", "write-dropped", "unreadable"] as const) sessions.on(name, () => events.push(name));
@@ -50,7 +50,7 @@ export function stageFor(host: Host, kind: MediumKind): Stage {
 
   return {
     host,
-    twoNodes: async (options = {}) => [await startNode(options), await startNode(options)],
+    twoNodes: async (options = {}, more = {}) => [await startNode(options, more), await startNode(options, more)],
     only: (has) => (has ? test : () => {}),
     async read(browser, node) {
       const { status, body } = await browser.get(node.url, "/read");

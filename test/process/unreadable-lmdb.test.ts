@@ -11,7 +11,7 @@ let sessions: Sessions;
 let told: EventMap["unreadable"][];
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "anynode-lmdb-"));
-  sessions = anynode({ engine: `lmdb:${dir}` });
+  sessions = anynode({ engine: `lmdb:${dir}`, keyring: ["plain"] });
   told = [];
   sessions.on("unreadable", (event) => told.push(event));
 });
@@ -38,7 +38,7 @@ const damages: readonly [string, (bytes: Buffer) => Buffer, EventMap["unreadable
 ];
 test.each(damages)("a record %s", async (_, how, why) => {
   // Stored by another node: the one that stored it has it in its cache.
-  const other = anynode({ engine: `lmdb:${dir}` });
+  const other = anynode({ engine: `lmdb:${dir}`, keyring: ["plain"] });
   await other.replace("a", new Map([["n", "1"]]));
   await other.close();
   await damage(how);

@@ -14,8 +14,9 @@ export interface Target {
 export interface Judged {
   ok: number;
   errors: number;
-  /** The longest wait for an answer. */
+  /** The longest wait for an answer: to a read or an error; to a write that was stored, which may also wait for holders of copies. */
   slowestMs: number;
+  slowestWriteMs: number;
   readonly violations: string[];
 }
 
@@ -27,7 +28,7 @@ interface Visitor {
 }
 
 export class Load {
-  readonly judged: Judged = { ok: 0, errors: 0, slowestMs: 0, violations: [] };
+  readonly judged: Judged = { ok: 0, errors: 0, slowestMs: 0, slowestWriteMs: 0, violations: [] };
   readonly #targets: () => readonly Target[];
   readonly #errorsAllowed: () => boolean;
   readonly #visitors: Visitor[] = [];
@@ -88,7 +89,8 @@ export class Load {
   #judge(visitor: Visitor, { status, body, tookMs }: Answer, path: string): void {
     if (visitor.browser.cookie("sid") !== visitor.cookie)
       this.#violated(`${path}: status ${status} with another session's cookie`);
-    this.judged.slowestMs = Math.max(this.judged.slowestMs, tookMs);
+    const slowest = status === 200 && path !== "/read" ? "slowestWriteMs" : "slowestMs";
+    this.judged[slowest] = Math.max(this.judged[slowest], tookMs);
     if (status === 200) {
       this.judged.ok += 1;
       const n = Number(body["n"]);

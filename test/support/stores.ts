@@ -21,7 +21,7 @@ export function storesOn(kind: MediumKind) {
 
   return function newStore(options: AnynodeOptions = {}) {
     const watched = watchedEngine(medium.engine());
-    const sessions = anynode({ ...options, engine: watched.engine });
+    const sessions = anynode({ keyring: ["plain"], ...options, engine: watched.engine });
     opened.push(sessions);
     const conflicts: EventMap["conflict"][] = [];
     const dropped: EventMap["write-dropped"][] = [];

@@ -61,15 +61,6 @@ describe("a view", () => {
       ]),
     );
   });
-  test("has attributes that are named like what every object inherits", () => {
-    const odd = new Map([
-      ["toString", "1"],
-      ["hasOwnProperty", "2"],
-      ["", "3"],
-    ]);
-    expect(viewOf(odd)).toEqual({ toString: 1, hasOwnProperty: 2, "": 3 });
-    expect(changesOfView(odd, viewOf(odd)).size).toBe(0);
-  });
 });
 
 describe("values", () => {
@@ -106,16 +97,18 @@ describe("values", () => {
 });
 
 describe("names", () => {
-  test.each(["__proto__", "constructor", "prototype", "x".repeat(257), "é".repeat(129), "\ud800"])("refused: %j", (name) => {
+  const inherited = Object.getOwnPropertyNames(Object.prototype);
+  test.each([...inherited, "prototype", "x".repeat(257), "é".repeat(129), "\ud800"])("refused: %j", (name) => {
     expect(isAttributeName(name)).toBe(false);
-    expect(() => textsOf(Object.fromEntries([[name, 1]]))).toThrow(invalid);
+    const named = Object.defineProperty({}, name, { value: 1, enumerable: true });
+    expect(() => textsOf(named)).toThrow(invalid);
   });
   test("a name that came out of JSON.parse can't reach a prototype", () => {
     expect(() => textsOf(JSON.parse('{"__proto__":{"admin":true}}'))).toThrow(invalid);
     expect(Reflect.get({}, "admin")).toBeUndefined();
   });
   test("taken: any other text of at most 256 bytes", () => {
-    for (const name of ["", "a b", "x".repeat(256), "é".repeat(128), "toString"]) expect(isAttributeName(name)).toBe(true);
+    for (const name of ["", "a b", "x".repeat(256), "é".repeat(128), "then", "toJSON"]) expect(isAttributeName(name)).toBe(true);
   });
   test("those that are excepted stay out", () => {
     expect(textsOf({ a: 1, cookie: 1n }, new Set(["cookie"]))).toEqual(new Map([["a", "1"]]));

@@ -2,15 +2,20 @@
 import { randomBytes } from "node:crypto";
 import { deflateRawSync } from "node:zlib";
 import fc from "fast-check";
+import type { Key } from "../../lib/names.js";
 import { isAttributeName } from "../../lib/session/attributes.js";
-import { decode, encode } from "../../lib/session/codec.js";
+import { Codec } from "../../lib/session/codec.js";
 import { crc32, slowCrc32 } from "../../lib/session/crc32.js";
 import { keyOf, makeSid } from "../../lib/session/id.js";
+import { Keyring } from "../../lib/session/keyring.js";
 import type { SessionRecord } from "../../lib/session/record.js";
 
 const MAX = 1_048_576;
 const FULL = process.env["ANYNODE_FULL"] === "1";
 const key = keyOf(makeSid(), "test");
+const codecWith = (maxBytes: number) => new Codec(maxBytes, "test", new Keyring([]));
+const encode = (record: SessionRecord, at: Key, maxBytes: number) => codecWith(maxBytes).encode(record, at);
+const decode = (body: Buffer, at: Key, maxBytes: number) => codecWith(maxBytes).decode(body, at);
 const header = { createdAt: 1.9e12, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
 const recordWith = (attributes: Record<string, string>): SessionRecord => ({
   header,
@@ -20,7 +25,13 @@ const recordWith = (attributes: Record<string, string>): SessionRecord => ({
 const instant = fc.integer({ min: 0, max: 2 ** 48 - 1 });
 const text = fc.string({ unit: "grapheme", maxLength: 40 });
 const anyRecord = fc.record({
-  header: fc.record({ createdAt: instant, absoluteAt: instant, idleMs: instant, user: text, cookie: text }),
+  header: fc.record({
+    createdAt: instant,
+    absoluteAt: instant,
+    idleMs: instant,
+    user: text,
+    cookie: fc.oneof(fc.constant(""), fc.json()),
+  }),
   attributes: fc
     .array(fc.tuple(text.filter(isAttributeName), fc.json()), { maxLength: 12 })
     .map((entries) => new Map<string, string>(entries)),
@@ -93,7 +104,7 @@ test("under another key it doesn't decode: no record is ever served to another i
 test("a newer format, or flags that nobody here knows, is unknown rather than damaged: it may be fine", () => {
   const body = encode(recordWith({}), key, MAX);
   for (const [at, value, outcome] of [
-    [0, 2, "unknown"],
+    [0, 3, "unknown"],
     [0, 255, "unknown"],
     [0, 0, "damaged"],
     [1, 2, "unknown"],
@@ -126,7 +137,7 @@ test("crafted payloads never throw and never carry a forbidden name", () => {
     outcome: "record",
     record: { attributes: new Map([["ok", "1"]]) },
   });
-  for (const name of ["__proto__", "constructor", "prototype"]) {
+  for (const name of ["prototype", ...Object.getOwnPropertyNames(Object.prototype)]) {
     expect(decode(crafted(0, named(name)), key, MAX)).toEqual({ outcome: "damaged" });
   }
   const lengths = [0xff, 0xff, 0xff, 0xff, 0x7f];
@@ -137,6 +148,35 @@ test("crafted payloads never throw and never carry a forbidden name", () => {
     Array.from({ length: 1_025 }, (_, i) => Buffer.concat([Buffer.of(4), Buffer.from(String(i + 1_000)), Buffer.of(1, 49)])),
   );
   expect(decode(crafted(0, Buffer.concat([Buffer.alloc(20), many])), key, MAX)).toEqual({ outcome: "damaged" });
+});
+
+describe("JSON that would hurt whoever parses it doesn't decode", () => {
+  /** Segments as they are stored: a length of two bytes and more, then the text. */
+  const segment = (text: string) => {
+    const bytes = Buffer.from(text);
+    const length: number[] = [];
+    let rest = bytes.length;
+    for (; rest > 127; rest >>>= 7) length.push((rest & 127) | 128);
+    return Buffer.concat([Buffer.of(...length, rest), bytes]);
+  };
+  const stored = (cookie: string, ...texts: string[]) => {
+    const attributes = texts.map((text, i) => Buffer.concat([segment(`a${i}`), segment(text)]));
+    return crafted(0, Buffer.concat([Buffer.alloc(18), segment(""), segment(cookie), ...attributes]));
+  };
+  const deep = "[".repeat(100_000) + "]".repeat(100_000);
+  const many = `[${"0,".repeat(60_000)}0]`;
+  test("sound, it does", () => {
+    expect(decode(stored('{"path":"/"}', "[1]", many), key, MAX).outcome).toBe("record");
+  });
+  test.each([
+    ["deep", stored("", deep)],
+    ["many values, in one attribute or together", stored("", many, many)],
+    ["no JSON", stored("", "{")],
+    ["more than one value, which would smuggle attributes in", stored("", '1,"admin":true')],
+    ["nothing", stored("", "")],
+    ["settings of the cookie: deep", stored(deep)],
+    ["settings of the cookie: no JSON", stored("{")],
+  ])("%s", (_, body) => expect(decode(body, key, MAX)).toEqual({ outcome: "damaged" }));
 });
 
 test("random bytes never throw, with a good checksum or without", () => {

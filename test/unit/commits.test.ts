@@ -5,14 +5,15 @@ import { EngineClock } from "../../lib/clock.js";
 import { Commits, type Wish } from "../../lib/commits.js";
 import type { Engine } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
-import { decode, encode } from "../../lib/session/codec.js";
+import { Codec } from "../../lib/session/codec.js";
 import { keyOf, makeSid } from "../../lib/session/id.js";
+import { Keyring } from "../../lib/session/keyring.js";
 import type { Loaded, SessionRecord } from "../../lib/session/record.js";
 import { parsed } from "../support/a-node.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
 import { manualClock } from "../support/manual-clock.js";
 
-const MAX = 4_096;
+const codec = new Codec(4_096, "test", new Keyring([]));
 const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
 const deadlines = { idleMs: 60_000, absoluteAt: 0 };
 const timeout = new AnynodeError("ENGINE_TIMEOUT", "lost");
@@ -35,18 +36,18 @@ async function stage(attributes: Record<string, unknown> | undefined = {}, idleM
   const double = engineDouble(memory);
   const engineClock = new EngineClock(clock);
   const copies = new Copies(double.engine, clock, engineClock, "leased");
-  const commits = new Commits(double.engine, clock, engineClock, copies, { deadlineMs: 1_000, maxBytes: MAX });
+  const commits = new Commits(double.engine, clock, engineClock, copies, codec, 1_000);
   const key = keyOf(makeSid(), "test");
   const write = async (wanted: Record<string, unknown>): Promise<void> => {
     const record: SessionRecord = { header, attributes: new Map(Object.entries(wanted).map(([n, v]) => [n, JSON.stringify(v)])) };
-    const body = encode(record, key, MAX);
+    const body = codec.encode(record, key);
     const found = await memory.read(key);
     await (found.outcome === "found" ? memory.commit(key, found.version, body, deadlines) : memory.create(key, body, deadlines));
   };
   const load = async (): Promise<Loaded> => {
     const found = await memory.read(key);
     if (found.outcome !== "found") throw new Error(found.outcome);
-    const decoded = decode(found.body, key, MAX);
+    const decoded = codec.decode(found.body, key);
     if (decoded.outcome !== "record") throw new Error(decoded.outcome);
     return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
   };

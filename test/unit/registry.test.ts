@@ -6,6 +6,7 @@ import { type Engine, MAX_NODES } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
 import { type EventName, Events } from "../../lib/events.js";
 import { Registry } from "../../lib/registry/registry.js";
+import { Keyring } from "../../lib/session/keyring.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
 import { manualClock } from "../support/manual-clock.js";
 import { nodeIdFor } from "../support/names.js";
@@ -15,7 +16,7 @@ const unavailable = new AnynodeError("ENGINE_UNAVAILABLE", "down");
 function stage() {
   const clock = manualClock();
   const memory = memoryEngine({ clock });
-  const node = (name: string, engine: Engine = memory) => {
+  const node = (name: string, engine: Engine = memory, keys = new Keyring([])) => {
     const events = new Events();
     const told: string[] = [];
     for (const event of ["node-joined", "node-left", "node-lost"] as const) {
@@ -25,13 +26,14 @@ function stage() {
     for (const event of own) events.on(event, () => told.push(event));
     const engineClock = new EngineClock(clock);
     const about = { name, address: "", version: "1.2.3", reads: "leased" } as const;
-    const registry = new Registry(engine, clock, engineClock, events, new Copies(engine, clock, engineClock, "leased"), about);
+    const copies = new Copies(engine, clock, engineClock, "leased");
+    const registry = new Registry(engine, clock, engineClock, events, copies, about, keys);
     return { registry, told };
   };
   return { clock, memory, node };
 }
 
-test("a row says who: id, number, epoch, name, address, state, started, version", async () => {
+test("a row says who: id, number, epoch, name, address, state, started, version, keys", async () => {
   const { clock, node } = stage();
   const { registry } = node("a");
   await registry.join();
@@ -47,6 +49,7 @@ test("a row says who: id, number, epoch, name, address, state, started, version"
       startedAt: clock.now(),
       version: "1.2.3",
       reads: "leased",
+      keys: ["plain"],
     },
   ]);
 });

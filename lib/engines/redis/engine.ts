@@ -3,6 +3,7 @@
  * Every verb is one command and settles within the deadline. The invariant: all verbs on a key are atomic, since each is one plain read
  * or one script; and an error never says that nothing happened when something may have.
  */
+import type { ConnectionOptions } from "node:tls";
 import { type Clock, systemClock, within } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
@@ -18,6 +19,7 @@ import {
   type Ended,
   type Engine,
   type Filled,
+  type Filler,
   type Found,
   type Gone,
   type Holder,
@@ -47,14 +49,23 @@ import { header, readable, whole } from "./value.js";
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
   readonly url?: string;
+  /** For `rediss://`: what `node:tls` shall know besides, e.g. `{ ca }` for a private authority, `{ cert, key }` for a server that asks. */
+  readonly tls?: ConnectionOptions;
   /** Instead of a URL: a client that the application has. It is never closed, subscribed on or configured. */
   readonly client?: GivenClient;
   /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
   readonly prefix?: string;
+  /**
+   * How many replicas must have a session's end before it resolves (WAIT), and for how long to wait for them: at the most `deadlineMs`. When
+   * they don't answer in time, `end()` resolves with `durable: false`: a failover could undo it. Default: none is asked.
+   */
+  readonly durability?: { readonly replicas: number; readonly timeoutMs: number };
   /** How long a verb may take, connecting included. Default: 1000. */
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
+
+export { aclRules } from "./acl.js";
 
 /** So many commands under way mean that Redis doesn't keep up: more are refused instead of piling up. */
 const MAX_UNDER_WAY = 10_000;
@@ -75,26 +86,37 @@ class RedisEngine implements Engine {
   readonly #clock: Clock;
   readonly #deadlineMs: number;
   readonly #own: boolean;
+  readonly #sentinel: boolean;
   readonly #link: Link;
   readonly #channel: Channel;
   readonly #scripts: Scripts;
   readonly #registry: Registry;
+  readonly #durably:
+    | { readonly replicas: number; readonly timeoutMs: number; readonly link: Link; readonly scripts: Scripts }
+    | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
   #closed = false;
   #underWay = 0;
 
-  constructor({ url, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
+  constructor(options: RedisEngineOptions) {
+    const { url, tls, client, prefix = "anynode:", deadlineMs = 1_000, durability, clock = systemClock } = options;
     this.#keys = new Keys(prefix);
     this.namespace = prefix;
     this.#clock = clock;
     this.#deadlineMs = checkDeadline(deadlineMs);
-    const source = sourceOf(url, client, deadlineMs);
+    const source = sourceOf(url, client, deadlineMs, tls);
     this.#own = source.own;
+    this.#sentinel = source.sentinel === true;
     this.#link = new Link(source.commands, clock, deadlineMs);
-    this.#channel = new Channel(source.channels, clock, deadlineMs);
+    this.#channel = new Channel(source.separate, clock, deadlineMs);
     this.#scripts = new Scripts((args) => this.#link.call(args));
     this.#registry = new Registry(this.#scripts, this.#keys);
+    if (durability !== undefined) {
+      // WAIT holds up its connection, and speaks of what was written over that one only.
+      const link = new Link(source.separate, clock, deadlineMs);
+      this.#durably = { ...checkDurability(durability, deadlineMs), link, scripts: new Scripts((args) => link.call(args)) };
+    }
   }
 
   open(): Promise<void> {
@@ -105,17 +127,17 @@ class RedisEngine implements Engine {
     const name = this.#keys.record(key);
     return known === undefined
       ? this.#within(() => this.#link.call(["GET", name])).then(whole)
-      : this.fill(key, NO_NODE.number, known).then(({ read }) => read);
+      : this.fill(key, NO_NODE, known).then(({ read }) => read);
   }
 
-  async fill(key: Key, number: number, known?: Version): Promise<Filled> {
-    const args = [this.#keys.record(key), String(number), String(known ?? 0)];
-    return filled(await this.#within(() => this.#scripts.run("fill-1", args)), known);
+  async fill(key: Key, by: Filler, known?: Version): Promise<Filled> {
+    const args = [this.#keys.record(key), this.#keys.ledger, String(by.number), String(by.generation), String(known ?? 0)];
+    return filled(await this.#within(() => this.#scripts.run("fill-2", args)), known);
   }
 
   create(key: Key, body: Buffer, deadlines: Deadlines, by = NO_NODE, fresh = false): Promise<Committed | Conflict | Gone> {
-    const args = [...this.#keys.told(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
-    return this.#within(() => this.#scripts.run("create-3", args)).then(committed);
+    const args = [...this.#keys.toldAll(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
+    return this.#within(() => this.#scripts.run("create-4", args)).then(committed);
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by = NO_NODE): Promise<Committed | Conflict | Gone> {
@@ -132,11 +154,16 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-3", [...this.#keys.told(key), MARK_STAYS, writer(by)]));
-    const [state, now, holders, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
-    const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    const outcome = outcomes[String(state)] ?? "ended";
-    return { outcome, now: Number(now), holders: holdersOf(holders), ...told(unannounced, waits) };
+    const args = [...this.#keys.toldAll(key), MARK_STAYS, writer(by)];
+    if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-4", args)));
+    const { link, scripts, replicas, timeoutMs } = this.#durably;
+    const done = await this.#within(async () => {
+      await link.connect();
+      return ended(await scripts.run("end-4", args));
+    });
+    // The end stands, whatever comes of this.
+    const have = within(this.#clock, this.#deadlineMs, link.call(["WAIT", String(replicas), String(timeoutMs)]));
+    return { ...done, durable: Number(await have.catch(() => 0)) >= replicas };
   }
 
   async regenerate(
@@ -227,6 +254,7 @@ class RedisEngine implements Engine {
     this.#closed = true;
     this.#channel.close();
     this.#link.close();
+    this.#durably?.link.close();
   }
 
   /**
@@ -269,7 +297,20 @@ class RedisEngine implements Engine {
         "ENGINE_UNSUPPORTED",
         `Redis ${version} is too old: anynode needs ${OLDEST_REDIS} or later. Upgrade it.`,
       );
+    if (this.#sentinel && !this.#opened) await this.#warnOfSplits();
     this.#opened = true;
+  }
+
+  /** A primary that is cut off from its replicas, and goes on taking writes, makes two: then nothing here is promised. */
+  async #warnOfSplits(): Promise<void> {
+    // Who may not ask for the setting (ACL) isn't told.
+    const reply: unknown = await this.#link.call(["CONFIG", "GET", "min-replicas-to-write"]).catch(() => []);
+    const [, value] = Array.isArray(reply) ? reply.map(String) : [];
+    if (value !== "0") return;
+    process.emitWarning(
+      "Redis follows a Sentinel, but min-replicas-to-write is 0: a primary that is cut off goes on taking writes, which are lost later. Set it to 1.",
+      { code: "ANYNODE_SPLIT" },
+    );
   }
 
   /** Major and minor version, as a number; what doesn't tell (ACL, other makes) is taken for new enough. */
@@ -302,6 +343,13 @@ function refused(reply: unknown): Conflict | Gone {
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
 }
 
+function ended(reply: unknown): Ended {
+  const [state, now, holders, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
+  const outcome = outcomes[String(state)] ?? "ended";
+  return { outcome, now: Number(now), holders: holdersOf(holders), ...told(unannounced, waits) };
+}
+
 /** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */
 function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, "waitFor" | "unannounced"> {
   const waitFor: Waiting[] = [];
@@ -309,11 +357,9 @@ function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, 
   return Number(unannounced) === 1 ? { waitFor, unannounced: true } : { waitFor };
 }
 
-const DOUBTS = { none: 0, clock: 1, ledger: 2 } as const;
-
 /** A writer as lua/copies.lua reads it. */
-function writer({ number, epoch, keep, sentAt, doubt }: Writer): string {
-  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]}`;
+function writer({ number, epoch, keep, sentAt, doubt, generation, serial }: Writer): string {
+  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${doubt ? 1 : 0} ${generation} ${serial}`;
 }
 
 function filled(reply: unknown, known: Version | undefined): Filled {
@@ -330,6 +376,16 @@ function texts({ idleMs, absoluteAt }: Deadlines): [idleMs: string, absoluteAt: 
 }
 function whole6(ms: number): string {
   return String(Math.min(Math.floor(ms), 2 ** 47));
+}
+
+function checkDurability({ replicas, timeoutMs }: { replicas: number; timeoutMs: number }, deadlineMs: number) {
+  if (Number.isInteger(replicas) && replicas >= 1 && Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs < deadlineMs) {
+    return { replicas, timeoutMs };
+  }
+  throw new AnynodeError(
+    "OPTION_INVALID",
+    `durability is { replicas: ${replicas}, timeoutMs: ${timeoutMs} }. Both must be whole numbers from 1, timeoutMs below deadlineMs (${deadlineMs}).`,
+  );
 }
 
 function checkDeadline(ms: number): number {

@@ -37,6 +37,11 @@ export class Keys {
     return [this.record(key), this.holders(key), this.ledger];
   }
 
+  /** The same for a verb that may find nothing there, and then tells all nodes. */
+  toldAll(key: Key): [record: string, rows: string, holders: string, ledger: string] {
+    return [this.record(key), this.registry[0], this.holders(key), this.ledger];
+  }
+
   /** The key that a name from SCAN stands for, if it is a record's. */
   keyOf(name: string): Key | undefined {
     const key = name.slice(this.prefix.length);

@@ -28,8 +28,8 @@ export class Registry {
   }
 
   async join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined> {
-    const args = [...this.#keys.registry, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
-    const reply = await this.#scripts.run("join-3", args);
+    const args = [...this.#keys.registry, this.#keys.ledger, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
+    const reply = await this.#scripts.run("join-4", args);
     if (!Array.isArray(reply)) return { outcome: String(reply) === "full" ? "full" : "taken" };
     const [number = 0, epoch = 0, now = 0, revision = 0] = reply.map(Number);
     return { outcome: "joined", number, epoch, now, revision };
@@ -46,9 +46,10 @@ export class Registry {
       LEASE,
       ...echoed,
     ]);
-    const [now = 0, revision, grace, mute, forgotten] = numbers(reply);
-    if (revision === undefined) return { outcome: "fenced", now };
-    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1, forgotten: forgotten === 1 };
+    const parts: unknown[] = Array.isArray(reply) ? reply : [];
+    const [now, revision, grace, mute] = parts.map(Number);
+    if (revision === undefined) return { outcome: "fenced", now: now ?? 0 };
+    return { outcome: "beaten", now: now ?? 0, revision, grace: grace === 1, mute: mute === 1, server: String(parts[4] ?? "") };
   }
 
   async leave(nodeId: NodeId, epoch: number): Promise<void> {
@@ -72,8 +73,4 @@ function rowOf(nodeId: string, text: string): Row | undefined {
   if (match === null || !isNodeId(nodeId)) return undefined;
   const [, number, epoch, left, about = ""] = match;
   return { nodeId, number: Number(number), epoch: Number(epoch), left: left === "1", about };
-}
-
-function numbers(reply: unknown): number[] {
-  return Array.isArray(reply) ? reply.map(Number) : [];
 }

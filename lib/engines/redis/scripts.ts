@@ -10,16 +10,16 @@ import { replyCode } from "./failure.js";
 
 /** Which shared heads stand in front of which verb. */
 const HEADS = {
-  "fill-1": ["record"],
-  "create-3": ["record", "copies"],
+  "fill-2": ["record"],
+  "create-4": ["record", "copies"],
   "commit-3": ["record", "copies"],
   "touch-2": ["record"],
-  "end-3": ["record", "copies", "holders"],
+  "end-4": ["record", "copies", "holders"],
   "regenerate-4": ["record", "copies", "holders"],
   "attach-2": ["record"],
   "detach-1": [],
   "holders-2": ["record"],
-  "join-3": ["registry"],
+  "join-4": ["registry"],
   "beat-4": ["registry"],
   "leave-4": ["registry"],
   "nodes-3": ["registry"],

@@ -5,7 +5,7 @@ import { serve } from "../../support/app/server.js";
 
 async function main(): Promise<void> {
   const [, , host = "", engine = ""] = process.argv;
-  const sessions = anynode({ engine });
+  const sessions = anynode({ engine, keyring: ["plain"] });
   await sessions.ready();
   const { url } = await serve(hostNamed(host), sessions, { rolling: true });
   console.log(url);

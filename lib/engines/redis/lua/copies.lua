@@ -1,20 +1,23 @@
 -- Stands behind record.lua in front of every verb that writes a value: tells those who may have a copy of the old one.
--- The ledger (the last of KEYS), a hash of two fields a node number:
+-- The ledger (the last of KEYS), a hash of three fields a node number:
 --   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
--- A writer, one of ARGV: "number epoch keep sentAt doubt"
+--   g<number>  the highest generation with which it filled a copy
+-- A writer, one of ARGV: "number epoch keep sentAt doubt generation serial"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
---   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease;
---   2, nor that this ledger is complete
+--   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease   generation: grows whenever that node gives a write up   serial: what an answer to a drop shall name
 -- The invariant: whoever has a copy is in `copies`, or in `told` and hasn't heard yet. Bits stay; only `toldUntil` lapses.
 local COPY_LEASE = 2250
 local TOLERATED = 250
 local ledger = KEYS[#KEYS]
 local channel = string.sub(ledger, 1, -18) .. 'channel:node-'
-local writer = { string.match(ARGV[#ARGV], '^(%S+) (%S+) (%S+) (%S+) (%S+)$') }
-local me, keep, sent_at = tonumber(writer[1]), writer[3] == '1', tonumber(writer[4])
--- It ran later than it should, so its node may have given it up; or this clock jumped, so what it granted seems to be over.
-local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
-local unannounced = 0
+local writer = { string.match(ARGV[#ARGV], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$') }
+local me, keep, sent_at, generation = tonumber(writer[1]), writer[3] == '1', tonumber(writer[4]), tonumber(writer[6])
+-- This clock jumped, perhaps (or the command was slow): what it granted may seem to be over and not be.
+local suspect = writer[5] == '1' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
+-- Its node gave it up and has filled copies since: it must be told like any other.
+local highest = me >= 0 and tonumber(redis.call('HGET', ledger, 'g' .. me) or 0) or 0
+local late = me >= 0 and generation < highest
+local unannounced, unknown = 0, false
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -43,11 +46,11 @@ end
 local function left_of(number)
   local trusted_until = tonumber(redis.call('HGET', ledger, 'u' .. number) or now + COPY_LEASE)
   if suspect and trusted_until > 0 then return COPY_LEASE end
-  return math.max(0, trusted_until - now)
+  return math.max(0, math.min(trusted_until - now, COPY_LEASE))
 end
 
 -- Who may have a copy of what `facts` (copies, told, toldUntil as they stand in a value) is the head of: two words of bits.
--- nil: nothing is there, so nobody knows who had copies: all live nodes.
+-- nil: nothing is there, so nobody knows who had copies: all nodes that have a row (KEYS[2]) and didn't leave.
 local function affected(facts)
   local high, low = 0, 0
   if facts then
@@ -58,35 +61,55 @@ local function affected(facts)
     end
     return high, low
   end
-  local all = redis.call('HGETALL', ledger)
-  for i = 1, #all, 2 do
-    local number = tonumber(string.match(all[i], '^u(%d+)$'))
-    if number and (tonumber(all[i + 1]) > now or suspect) then
+  unknown = me >= 0
+  for _, row in ipairs(redis.call('HVALS', KEYS[2])) do
+    local number, left = string.match(row, '^(%d+) %d+ (%d)')
+    number = tonumber(number)
+    if left == '0' then
       local bit_high, bit_low = bit_of(number)
       high, low = high + bit_high, low + bit_low
+      unknown = unknown and number ~= me
     end
   end
+  -- A record that this node has filled since it gave this command up may be gone, bits and all.
+  if late then
+    local my_high, my_low = bit_of(me)
+    if not has(high, low, me) then high, low = high + my_high, low + my_low end
+  end
   return high, low
+end
+
+-- Before the bit is set, so that a write which this node has given up is known for late. False: refused, then nothing may be copied.
+local function raise()
+  if generation == highest then return true end
+  local set = redis.pcall('HSET', ledger, 'g' .. me, generation)
+  return not (type(set) == 'table' and set.err)
 end
 
 -- The facts of a value that takes the place of one whose copies were `high, low`.
 local function facts_after(high, low, keeps)
   local my_high, my_low = 0, 0
-  if keeps then my_high, my_low = bit_of(me) end
+  if keeps and me >= 0 and not late and raise() then my_high, my_low = bit_of(me) end
   local told_until = (high > 0 or low > 0) and now + COPY_LEASE or 0
   return struct.pack('>I4I4I4I4I6', my_high, my_low, high, low, told_until)
 end
 
 -- Once the value stands: tells those nodes, and appends to `reply` whether a message was refused, then for whom the writer waits and
--- for how long. The writer itself is told only if it may have given this command up: else it sees to its own copy by itself.
+-- for how long. The writer itself is told only if it has given this command up: else it sees to its own copy by itself.
 local function announce(key, version, high, low, what, reply)
   local at = #reply + 1
   reply[at] = 0
+  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
+  if unknown then
+    table.insert(reply, -1)
+    table.insert(reply, COPY_LEASE)
+  end
   local my_high, my_low = bit_of(me)
-  if not suspect and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
-  local message = string.format('drop %s %.0f %s %s %s', string.sub(key, #ledger - 16), version, writer[1], writer[2], what)
+  if not late and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
+  local name = string.sub(key, #ledger - 16)
+  local message = string.format('drop %s %.0f %s %s %s %s', name, version, writer[1], writer[2], writer[7], what)
   for number = 0, 62 do
-    if has(high, low, number) and (number ~= me or suspect) then
+    if has(high, low, number) and (number ~= me or late) then
       local left = number ~= me and left_of(number) or 0
       if left > 0 then
         table.insert(reply, number)
@@ -94,11 +117,6 @@ local function announce(key, version, high, low, what, reply)
       end
       tell(number, message)
     end
-  end
-  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
-  if writer[5] == '2' then
-    table.insert(reply, -1)
-    table.insert(reply, COPY_LEASE)
   end
   reply[at] = unannounced
   return reply
