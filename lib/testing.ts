@@ -17,6 +17,7 @@
  * Deadlines of the engine itself, lost connections and full disks are the engine's own tests: only it knows how to cause them.
  */
 import { channelPart } from "./testing/channel.js";
+import { copiesPart } from "./testing/copies.js";
 import { deadlinesPart } from "./testing/deadlines.js";
 import { endsPart } from "./testing/ends.js";
 import { holdersPart } from "./testing/holders.js";
@@ -42,6 +43,7 @@ export function engineContract(runner: Runner, name: string, candidate: Candidat
     schedulePart,
     registryPart,
     channelPart,
+    copiesPart,
     lifePart,
   };
   runner.describe(`${name}: the engine contract`, () => {

@@ -24,7 +24,7 @@ import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
 import { type Acked, acksText, endedText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
-import { type Ticket, Tickets } from "./tickets.js";
+import { type Reading, type Ticket, Tickets } from "./tickets.js";
 
 /**
  * A write of our own without a reply for so long counts as given up, be the timer that says so late or not: well within the time for which
@@ -86,6 +86,8 @@ export class Copies {
   /** How many want this node's channel heard although it has no copies. */
   #listeners = 0;
   #following: Promise<void> = Promise.resolve();
+  /** Counts attempts to subscribe: only the last one's messages count. Heard twice, a drop could stand in for one that was lost. */
+  #attempt = 0;
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
   #clockDoubtUntil = Number.NEGATIVE_INFINITY;
@@ -153,7 +155,7 @@ export class Copies {
   }
 
   /** A reading under way that a request which starts now may share. */
-  joinable(key: Key): Promise<Loaded | undefined> | undefined {
+  joinable(key: Key): Promise<Reading> | undefined {
     return this.#underWay.size > 0 && this.#isUnanswered(key) ? undefined : this.#tickets.reading(key);
   }
 
@@ -164,7 +166,7 @@ export class Copies {
   }
 
   /** Lets others share a reading for as long as its ticket is clean. */
-  share(ticket: Ticket, reading: Promise<Loaded | undefined>): void {
+  share(ticket: Ticket, reading: Promise<Reading>): void {
     this.#tickets.share(ticket, reading);
   }
 
@@ -371,6 +373,7 @@ export class Copies {
   }
 
   async #unsubscribe(): Promise<void> {
+    this.#attempt += 1;
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.close().catch(() => {});
@@ -387,17 +390,19 @@ export class Copies {
 
   async #subscribe(): Promise<void> {
     const number = this.#number;
+    this.#attempt += 1;
+    const attempt = this.#attempt;
     await this.#subscription?.close().catch(() => {});
     this.#subscription = undefined;
     try {
       const onMessage = (text: string) => {
-        if (number === this.#number) this.#heard(parseNotice(text));
+        if (attempt === this.#attempt) this.#heard(parseNotice(text));
       };
       const subscription = await this.#engine.subscribe(nodeChannel(number), onMessage);
-      if (number === this.#number) this.#subscription = subscription;
+      if (attempt === this.#attempt) this.#subscription = subscription;
       else await subscription.close();
     } catch {
-      this.#turn("checked", "this node can't subscribe to its channel");
+      if (attempt === this.#attempt) this.#turn("checked", "this node can't subscribe to its channel");
     }
   }
 
