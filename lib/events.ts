@@ -27,6 +27,8 @@ export interface EventMap {
   "late-change": { stored: boolean; error: unknown };
   /** This node reads in another way from now on: `checked`, asking the engine each time, since it can't hear its channel; or `leased` again. */
   reads: { mode: "leased" | "checked"; why: string };
+  /** What was to close something live (the `dispose` given to `hold`) failed. */
+  "dispose-failed": { error: unknown };
   /**
    * A stored record that this node can't read was taken for none: `damaged`, `unknown` (a newer format), `plain` (not sealed, where it must
    * be), `key-revoked`; or, `key-missing`, requests for it fail on this node. Told once a record.

@@ -103,6 +103,7 @@ function engineGiven(engine: unknown): string | Engine {
 
 const VERBS = [
   ...["open", "read", "create", "commit", "touch", "end", "regenerate", "list"],
+  ...["attach", "detach", "holders"],
   ...["join", "beat", "leave", "nodes", "publish", "subscribe", "close"],
 ];
 

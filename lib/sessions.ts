@@ -8,12 +8,16 @@ import type { Reading, Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
 import { type Clock, EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits } from "./commits.js";
-import type { Engine, Found, Gone, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
+import { Ends, type Reach } from "./ends.js";
+import type { Engine, Found, Gone, Holder, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
 import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
+import { Connections } from "./registry/connections.js";
+import type { Dispose, Hold, HoldOptions } from "./registry/hold.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
+import { attachSocket, type Socket } from "./registry/socket.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { Codec, type Unreadable, unreadable } from "./session/codec.js";
 import { isRandomSid, isSid, sharesTag } from "./session/id.js";
@@ -21,6 +25,7 @@ import { Keyring } from "./session/keyring.js";
 import { merge } from "./session/merge.js";
 import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
 import { VERSION } from "./version.js";
+import { visitorOf } from "./visitor.js";
 
 /** What a front end may say of a session besides its attributes; what it leaves out stays. */
 export interface HeaderPatch {
@@ -29,7 +34,7 @@ export interface HeaderPatch {
   readonly cookie?: string;
 }
 
-export interface EndResult {
+export interface EndResult extends Reach {
   /** This call ended a live session; false if it was over already, or never was. */
   readonly ended: boolean;
   /** Whether as many replicas have it as the engine's `durability` asks for; absent without that option. */
@@ -52,6 +57,8 @@ export class Sessions {
   readonly #commits: Commits;
   readonly #keys: KeyCache;
   readonly #copies: Copies;
+  readonly #connections: Connections;
+  readonly #ends: Ends;
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -76,6 +83,16 @@ export class Sessions {
     this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, this.#codec, deadlineMs);
     const about = { name, address, version: VERSION, reads: this.#copies.mode };
     this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about, this.keyring);
+    this.registry.holdersOf = async (sid) => (isSid(sid) ? this.#engine.holders(this.#keys.keyOf(sid)) : []);
+    this.#connections = new Connections(engine, clock, this.#engineClock, {
+      identity: () => this.registry.identity,
+      run: () => this.#copies.run,
+      listen: () => this.#copies.listen(),
+      extend: (key) => this.#extend(key),
+      failed: (error) => this.#events.emit("dispose-failed", { error }),
+    });
+    this.#copies.onEnded = (key) => this.#connections.ended(key);
+    this.#ends = new Ends(engine, this.#copies, this.#connections, this.registry);
     this.#copies.onMode = (mode, why) => {
       this.registry.sayReads(mode);
       this.#events.emit("reads", { mode, why });
@@ -353,8 +370,8 @@ export class Sessions {
   }
 
   /**
-   * Ends a session, for good: once this has resolved no node starts serving it, and no slow request, touch or retry brings it back.
-   * May be repeated; ending what isn't there does no harm.
+   * Ends a session, for good: once this has resolved no node starts serving it, no slow request, touch or retry brings it back, and what was
+   * live of it (see `hold`) is closed, but on nodes that are told of as `pending`. May be repeated; ending what isn't there does no harm.
    */
   async end(sid: string): Promise<EndResult> {
     const key = this.#keyOf(sid);
@@ -371,9 +388,9 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
-    await this.#over(writing, now, waitFor);
-    return { ended: outcome === "ended", ...(durable === undefined ? {} : { durable }) };
+    const { outcome, now, waitFor, holders, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    const reach = await this.#over(writing, now, now, waitFor, holders);
+    return { ended: outcome === "ended", ...reach, ...(durable === undefined ? {} : { durable }) };
   }
 
   /** A failed write is unknown: it may still run. */
@@ -382,15 +399,15 @@ export class Sessions {
       return await work;
     } catch (error) {
       this.#copies.unknown(writing);
+      this.#connections.doubt(writing.key);
       throw error;
     }
   }
 
-  /** The session of that key ended: resolves once no node serves it from memory any more. */
-  async #over(writing: Writing, now: number, waitFor: readonly Waiting[]): Promise<void> {
+  /** The session of that key ended: resolves once no node serves it from memory any more, and what was live of it is closed. */
+  #over(writing: Writing, version: number, now: number, waitFor: readonly Waiting[], holders: readonly Holder[]): Promise<Reach> {
     this.#engineClock.observe(writing.sentAt, this.#settings.clock.monotonic(), now);
-    this.#copies.over(writing);
-    await this.#copies.settled(writing, waitFor);
+    return this.#ends.everywhere(writing, version, waitFor, holders);
   }
 
   /**
@@ -422,7 +439,7 @@ export class Sessions {
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
       if (result.outcome === "committed") {
         this.#touches.forget(loaded.key);
-        await this.#over(writing, result.now, result.waitFor);
+        await this.#over(writing, result.version, result.now, result.waitFor, result.holders);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
       // Somebody changed what is about to end anyway: it ends in that version.
@@ -434,6 +451,36 @@ export class Sessions {
         );
       }
     }
+  }
+
+  // ── What lives as long as a session ───────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Keeps something live (an event stream, a socket, a long handler) for as long as its session lives. `dispose` is called once when it is
+   * over: with "ended" before `end()` resolves, on whatever node that was called; with "expired", "draining", or "outage" (see the options).
+   * `whose`: a request, context or session object whose front end knows the session, or an id. Undefined if the session is over already or this
+   * node drains: `dispose` was called with why. Rejects if the engine doesn't answer. Call `release()` once it is over by itself.
+   */
+  async hold(whose: object | string, dispose: Dispose, options: HoldOptions = {}): Promise<Hold | undefined> {
+    const sid = visitorOf(whose);
+    if (sid === undefined || !isSid(sid)) return this.#connections.refuse(dispose);
+    const key = this.#keyOf(sid);
+    if (this.#state !== "open") await this.ready();
+    return this.#connections.hold(key, dispose, options);
+  }
+
+  /**
+   * Keeps a WebSocket (of `ws`, or alike) for as long as its session lives: closed with 4401 when that is over, with 1001 when this node drains.
+   * Its messages wait while this node can't prove that the session lives. Undefined if it was closed instead; never rejects.
+   */
+  attach(socket: Socket, whose: object | string, options: HoldOptions = {}): Promise<Hold | undefined> {
+    return attachSocket(socket, this.#settings.clock, (dispose) => this.hold(whose, dispose, options));
+  }
+
+  /** Traffic counts as a request. */
+  async #extend(key: Key): Promise<void> {
+    const loaded = await (this.#copies.copy(key) ?? this.#join(key) ?? this.#ask(key));
+    if (loaded !== undefined) await this.touch(loaded);
   }
 
   #freshHeader(): Header {
@@ -460,13 +507,14 @@ export class Sessions {
   // ── Coming and going ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Says goodbye: readiness says no, coalesced touches are written, the registry row is given up. Requests are still served. Never rejects: an
+   * Says goodbye: readiness says no, what is live is asked to come back elsewhere, coalesced touches are written, the registry row is given up. Requests are still served. Never rejects: an
    * engine that is down (see the event `engine-down`) must not keep a process from ending, and what can't be told now, the lease tells.
    */
   async drain(): Promise<void> {
     await this.#opening?.catch(() => {});
     if (this.#state !== "open" || this.registry.state === "left") return;
     await this.registry.drain().catch(() => {});
+    await this.#connections.drain();
     await this.#touches.flush(this.#engine, () => this.#engineClock.latest()).catch(() => {});
     await this.registry.leave().catch(() => {});
   }
@@ -481,6 +529,7 @@ export class Sessions {
     this.#cancelRetry();
     await this.drain();
     this.#state = "closed";
+    this.#connections.stop();
     await this.#copies.stop();
     if (this.#owned) await this.#engine.close();
   }

@@ -20,6 +20,7 @@ import { channelPart } from "./testing/channel.js";
 import { copiesPart } from "./testing/copies.js";
 import { deadlinesPart } from "./testing/deadlines.js";
 import { endsPart } from "./testing/ends.js";
+import { holdersPart } from "./testing/holders.js";
 import { lifePart } from "./testing/life.js";
 import { listPart } from "./testing/list.js";
 import { racesPart } from "./testing/races.js";
@@ -36,6 +37,7 @@ export function engineContract(runner: Runner, name: string, candidate: Candidat
     recordsPart,
     deadlinesPart,
     endsPart,
+    holdersPart,
     listPart,
     racesPart,
     schedulePart,

@@ -4,20 +4,33 @@
  */
 import type { Clock } from "../clock.js";
 import type { Waiting } from "../engines/engine.js";
+import type { Acked } from "./notices.js";
 
 /** Clocks tick at the same rate, but for this, and timers fire a little late. */
 const DRIFT = 1.05;
 const SLACK_MS = 50;
 
 /** Opened before the write is sent: an answer may overtake the write's reply, which comes over another connection. */
-interface Awaited {
-  readonly heard: Set<number>;
-  onAck: () => void;
+export class Answers {
+  readonly heard = new Set<number>();
+  readonly #closed = new Map<string, number>();
+  onAck: () => void = () => {};
+
+  hear(number: number, by: number, closed: number): void {
+    this.heard.add(number);
+    this.#closed.set(`${number} ${by}`, closed);
+    this.onAck();
+  }
+
+  /** How many live things of an ended session the node of that number and epoch closed; undefined: it didn't answer. */
+  closedBy(number: number, epoch: number): number | undefined {
+    return this.#closed.get(`${number} ${epoch}`);
+  }
 }
 
 export class Acks {
   readonly #clock: Clock;
-  readonly #awaited = new Map<number, Awaited>();
+  readonly #awaited = new Map<number, Answers>();
   #serial = 0;
 
   constructor(clock: Clock) {
@@ -27,7 +40,7 @@ export class Acks {
   /** Gives the serial that answers shall name. Until `settled` or `forget`. */
   expect(): number {
     this.#serial += 1;
-    this.#awaited.set(this.#serial, { heard: new Set(), onAck: () => {} });
+    this.#awaited.set(this.#serial, new Answers());
     return this.#serial;
   }
 
@@ -35,12 +48,14 @@ export class Acks {
     this.#awaited.delete(serial);
   }
 
-  heard(number: number, serials: readonly number[]): void {
-    for (const serial of serials) {
-      const awaited = this.#awaited.get(serial);
-      awaited?.heard.add(number);
-      awaited?.onAck();
-    }
+  /** What is heard, or was up to now, to the drops of that serial. */
+  answers(serial: number): Answers | undefined {
+    return this.#awaited.get(serial);
+  }
+
+  /** The node of that number, in its epoch `by`, has answered those drops. */
+  heard(number: number, by: number, acked: readonly Acked[]): void {
+    for (const { serial, closed } of acked) this.#awaited.get(serial)?.hear(number, by, closed);
   }
 
   /** Resolves, after all have answered or their leases are over, with the numbers of those that didn't answer. */

@@ -19,10 +19,10 @@ import {
 } from "../engines/engine.js";
 import type { Key, Version } from "../names.js";
 import type { Loaded } from "../session/record.js";
-import { Acks } from "./acks.js";
+import { Acks, type Answers } from "./acks.js";
 import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
-import { acksText, type Notice, parseNotice } from "./notices.js";
+import { type Acked, acksText, endedText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
 import { type Reading, type Ticket, Tickets } from "./tickets.js";
 
@@ -65,6 +65,8 @@ export class Copies {
   readonly counts: CopyCounts = { hits: 0, asked: 0, drops: 0, acks: 0, runs: 0 };
   /** Told when this node's way of reading changes. */
   onMode: (mode: ReadMode, why: string) => void = () => {};
+  /** Told that a session ended on another node; gives back how many live things of it this node closed for that. */
+  onEnded: (key: Key) => number = () => 0;
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #engineClock: EngineClock;
@@ -81,6 +83,9 @@ export class Copies {
   #fleetChecked = false;
   #server = "";
   #subscription: Subscription | undefined;
+  /** How many want this node's channel heard although it has no copies. */
+  #listeners = 0;
+  #following: Promise<void> = Promise.resolve();
   /** Counts attempts to subscribe: only the last one's messages count. Heard twice, a drop could stand in for one that was lost. */
   #attempt = 0;
   /** Monotonic times. */
@@ -94,7 +99,7 @@ export class Copies {
   /** Our own writes under way, by key: when the oldest was sent. */
   readonly #underWay = new Map<Key, { sentAt: number; count: number }>();
   /** Acks to go out with the end of this turn, by writer. */
-  readonly #outbox = new Map<string, { number: number; epoch: number; serials: number[] }>();
+  readonly #outbox = new Map<string, { number: number; epoch: number; acked: Acked[] }>();
 
   constructor(engine: Engine, clock: Clock, engineClock: EngineClock, reads: ReadMode) {
     this.#engine = engine;
@@ -118,6 +123,10 @@ export class Copies {
   /** Whether a run of the lease lasts: copies may be served, and drops are heard. */
   get trusted(): boolean {
     return this.#lease.trusted();
+  }
+  /** The run that lasts; 0: none does. In a run nothing that was told to this node more than one lease ago is unheard. */
+  get run(): number {
+    return this.#lease.trusted() ? this.#lease.run : 0;
   }
   get bytes(): number {
     return this.#near.bytes;
@@ -153,7 +162,9 @@ export class Copies {
   /** A ticket to copy what is about to be read, or written. Without one nothing may be copied. */
   ticket(key: Key): Ticket | undefined {
     if (!this.#leasing || this.#mode === "checked" || this.#fleetChecked || !this.#lease.trusted()) return undefined;
-    return this.#shunned.has(key) ? undefined : this.#tickets.open(key, this.#number, this.#generation);
+    return this.#shunned.has(key)
+      ? undefined
+      : this.#tickets.open(key, { number: this.#number, epoch: this.#epoch, generation: this.#generation });
   }
 
   /** Lets others share a reading for as long as its ticket is clean. */
@@ -281,7 +292,43 @@ export class Copies {
     // The engine's clock may have jumped right before: leases that look over may not be.
     this.#clockDoubtUntil = now + DOUBT_MS;
     this.#heardAt = now;
-    if (this.#leasing && (moved || this.#subscription === undefined)) await this.#subscribe();
+    await this.#follow(moved);
+  }
+
+  /** Has this node's channel heard, with copies or without, until the caller is done with it: then it calls what this gives. */
+  async listen(): Promise<() => void> {
+    this.#listeners += 1;
+    await this.#follow();
+    let done = false;
+    return () => {
+      if (done) return;
+      done = true;
+      this.#listeners -= 1;
+      void this.#follow();
+    };
+  }
+
+  /** Engines that tell nobody by themselves: tells those nodes that a session ended; resolves with what they answered, once all have or won't. */
+  async tellEnded(key: Key, version: number, numbers: readonly number[]): Promise<Answers | undefined> {
+    const quiet = await this.listen();
+    const serial = this.#acks.expect();
+    const answers = this.#acks.answers(serial);
+    const text = endedText(key, version, this.#number, this.#epoch, serial);
+    for (const number of numbers) this.#engine.publish(nodeChannel(number), text).catch(() => {});
+    const waitFor = numbers.map((number) => ({ number, leftMs: COPY_LEASE_MS }));
+    await this.#acks.settled(serial, waitFor);
+    quiet();
+    return answers;
+  }
+
+  /** What is answered to a write of this node, until it is settled. */
+  answers({ by }: Writing): Answers | undefined {
+    return this.#acks.answers(by.serial);
+  }
+
+  /** On a remote engine the channel costs nothing but a connection; what has none of its own hears it while somebody listens. */
+  get #hears(): boolean {
+    return this.#engine.fill !== undefined || this.#listeners > 0;
   }
 
   /** A beat is about to be sent: what it shall carry. */
@@ -292,7 +339,7 @@ export class Copies {
     if (now - this.#heardAt > COPY_LEASE_MS && now - this.#renewedAt > COPY_LEASE_MS) {
       this.#renewedAt = now;
       // A subscription that looks alive proves nothing: it may hang on a demoted primary.
-      if (this.#subscription === undefined) void this.#subscribe();
+      if (this.#subscription === undefined) void this.#follow();
       else void this.#subscription.renew?.().catch(() => {});
     }
     const trusts = this.#mode === "leased" && this.#subscription !== undefined;
@@ -328,10 +375,23 @@ export class Copies {
   /** No message comes in any more. */
   async stop(): Promise<void> {
     this.ended(false);
+    await this.#unsubscribe();
+  }
+
+  async #unsubscribe(): Promise<void> {
     this.#attempt += 1;
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.close().catch(() => {});
+  }
+
+  /** Subscribes or unsubscribes as is wanted when its turn comes; `anew`: even if a subscription stands. */
+  #follow(anew = false): Promise<void> {
+    this.#following = this.#following.then(() => {
+      if (!this.#hears) return this.#unsubscribe();
+      return this.#number >= 0 && (anew || this.#subscription === undefined) ? this.#subscribe() : undefined;
+    });
+    return this.#following;
   }
 
   async #subscribe(): Promise<void> {
@@ -363,34 +423,35 @@ export class Copies {
     } else if (notice?.kind === "drop") {
       this.counts.drops += 1;
       this.#dropped(notice);
-    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.serials);
+    } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.by, notice.acked);
   }
 
-  #dropped({ key, writer, epoch, serial }: Extract<Notice, { kind: "drop" }>): void {
+  #dropped({ key, writer, epoch, serial, ended }: Extract<Notice, { kind: "drop" }>): void {
     this.#lease.heardDrop();
     // Whatever its version: after a record was lost and made anew versions say nothing.
     const entry = this.#near.drop(key);
     if (entry !== undefined && entry.run > 0) this.#shunned.dropped(key, entry.hit);
     this.#tickets.void(key);
+    const closed = ended ? this.onEnded(key) : 0;
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
-    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, serial);
+    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { serial, closed });
   }
 
   /** Together with the other answers of this turn. */
-  #answer(number: number, epoch: number, serial: number): void {
+  #answer(number: number, epoch: number, acked: Acked): void {
     const to = `${number} ${epoch}`;
     if (this.#outbox.size === 0) queueMicrotask(() => this.#send());
     const waiting = this.#outbox.get(to);
-    if (waiting === undefined) this.#outbox.set(to, { number, epoch, serials: [serial] });
-    else waiting.serials.push(serial);
+    if (waiting === undefined) this.#outbox.set(to, { number, epoch, acked: [acked] });
+    else waiting.acked.push(acked);
   }
 
   #send(): void {
-    for (const { number, epoch, serials } of this.#outbox.values()) {
+    for (const { number, epoch, acked } of this.#outbox.values()) {
       this.counts.acks += 1;
       // One that is lost costs the writer a wait, no more.
-      this.#engine.publish(nodeChannel(number), acksText(this.#number, epoch, serials)).catch(() => {});
+      this.#engine.publish(nodeChannel(number), acksText(this.#number, this.#epoch, epoch, acked)).catch(() => {});
     }
     this.#outbox.clear();
   }

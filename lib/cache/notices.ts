@@ -16,8 +16,21 @@ export type Notice =
       readonly serial: number;
       readonly ended: boolean;
     }
-  /** A node has nothing any more of what those drops were about; for the writer of that epoch, by its own serials. */
-  | { readonly kind: "acks"; readonly number: number; readonly epoch: number; readonly serials: readonly number[] };
+  /** A node (its number, and its epoch `by`) has nothing any more of what those drops were about; for the writer of `epoch`, by its own serials. */
+  | {
+      readonly kind: "acks";
+      readonly number: number;
+      readonly by: number;
+      readonly epoch: number;
+      readonly acked: readonly Acked[];
+    };
+
+export interface Acked {
+  /** The writer's own, as the drop had it. */
+  readonly serial: number;
+  /** How many live things of the session it closed, if the session ended by that. */
+  readonly closed: number;
+}
 
 export function parseNotice(text: string): Notice | undefined {
   const [kind, ...rest] = text.split(" ");
@@ -32,13 +45,20 @@ export function parseNotice(text: string): Notice | undefined {
     return { kind, key, version: Number(version), writer: Number(writer), epoch: Number(epoch), serial: Number(serial), ended };
   }
   if (kind === "acks") {
-    const [number = 0, epoch = 0, ...serials] = rest.map(Number);
-    return { kind, number, epoch, serials };
+    const [number = 0, by = 0, epoch = 0, ...pairs] = rest.map(Number);
+    const acked: Acked[] = [];
+    for (let i = 0; i + 1 < pairs.length; i += 2) acked.push({ serial: pairs[i] ?? 0, closed: pairs[i + 1] ?? 0 });
+    return { kind, number, by, epoch, acked };
   }
   return undefined;
 }
 
-/** `number`: who answers; `epoch`: of the writer that is answered. */
-export function acksText(number: number, epoch: number, serials: readonly number[]): string {
-  return `acks ${number} ${epoch} ${serials.join(" ")}`;
+/** `number`, `by`: who answers, and its epoch; `epoch`: of the writer that is answered. */
+export function acksText(number: number, by: number, epoch: number, acked: readonly Acked[]): string {
+  return `acks ${number} ${by} ${epoch} ${acked.map(({ serial, closed }) => `${serial} ${closed}`).join(" ")}`;
+}
+
+/** What is published for an engine that tells nobody by itself, when a session with holders ended: as lua/copies.lua writes it. */
+export function endedText(key: Key, version: number, writer: number, epoch: number, serial: number): string {
+  return `drop ${key} ${version} ${writer} ${epoch} ${serial} end`;
 }

@@ -2,6 +2,7 @@
  * Fill tickets: the guard after the await. A ticket is opened before a read or a write is sent, inside a run of the lease; what comes
  * back is copied only if it is clean then: no drop for its key came in meanwhile, and the run goes on.
  */
+import type { Filler } from "../engines/engine.js";
 import type { Key } from "../names.js";
 import type { Loaded } from "../session/record.js";
 import type { Lease } from "./lease.js";
@@ -9,8 +10,9 @@ import type { Lease } from "./lease.js";
 export interface Ticket {
   readonly key: Key;
   readonly run: number;
-  /** This node's number in that run, and its generation at that time. */
+  /** This node's number and epoch in that run, and its generation at that time. */
   readonly number: number;
+  readonly epoch: number;
   readonly generation: number;
 }
 /** What a fill found. `counts`: the engine has written down that this node has a copy, so whoever writes tells it. */
@@ -28,8 +30,8 @@ export class Tickets {
     this.#lease = lease;
   }
 
-  open(key: Key, number: number, generation: number): Ticket {
-    const ticket: Ticket = { key, run: this.#lease.run, number, generation };
+  open(key: Key, { number, epoch, generation }: Filler): Ticket {
+    const ticket: Ticket = { key, run: this.#lease.run, number, epoch, generation };
     const all = this.#open.get(key);
     if (all === undefined) this.#open.set(key, new Map([[ticket, undefined]]));
     else all.set(ticket, undefined);

@@ -1,5 +1,5 @@
 /**
- * The port that every engine implements: a versioned register with compare-and-swap, registry rows and a channel.
+ * The port that every engine implements: a versioned register with compare-and-swap, holders, registry rows and a channel.
  *
  * The contract, in prose; `anynode/testing` is the same contract as a test suite.
  *
@@ -76,7 +76,7 @@ export interface Writer {
   readonly serial: number;
 }
 /** Who fills a copy. */
-export type Filler = Pick<Writer, "number" | "generation">;
+export type Filler = Pick<Writer, "number" | "epoch" | "generation">;
 /** A writer that is no node: it keeps nothing. */
 export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: "none", generation: 0, serial: 0 };
 export interface Committed {
@@ -113,8 +113,29 @@ export interface Ended {
   /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
   readonly unannounced?: boolean;
+  /** Who held something live of it when it ended. An end that finds a mark is given the same ones, but for those that detached. */
+  readonly holders: readonly Holder[];
   /** Whether as many replicas have it as the engine was told to ask for; absent: it wasn't told to. */
   readonly durable?: boolean;
+}
+/** As `Committed`; `holders`: of the session that ended by it. */
+export interface Regenerated extends Committed {
+  readonly holders: readonly Holder[];
+}
+/** A node that has something live of a session: a socket, an event stream, any resource. Who it is, as its row in the registry says. */
+export interface Holder {
+  readonly nodeId: NodeId;
+  readonly number: number;
+  readonly epoch: number;
+  /** Grows with what a node holds, so that a `detach` which comes late removes nothing newer. */
+  readonly turn: number;
+}
+/** The session is live, and whoever ends it from now on is told of this holder. */
+export interface Attached {
+  readonly outcome: "attached";
+  readonly version: Version;
+  readonly idleAt: number;
+  readonly now: number;
 }
 /** One step of `list()`. */
 export interface Listed {
@@ -235,7 +256,18 @@ export interface Engine {
     body: Buffer,
     deadlines: Deadlines,
     by?: Writer,
-  ): Promise<Committed | Conflict | Gone>;
+  ): Promise<Regenerated | Conflict | Gone>;
+
+  /**
+   * Writes down that a node holds something live of the session, in place of what that node wrote before. `gone`: there is no session, and
+   * nothing is written. So whatever ends the session afterwards is given this holder. Works when the engine has no room.
+   */
+  attach(key: Key, holder: Holder): Promise<Attached | Gone>;
+  /** The node holds nothing of it any more. Does nothing unless that very holder, `turn` included, is written down. */
+  detach(key: Key, holder: Holder): Promise<void>;
+  /** Who holds something live of the session, in no order; nobody if there is no session. They live as long as the record, however extended. */
+  holders(key: Key): Promise<readonly Holder[]>;
+
   /** All live records, in no order, in batches, without holding up others. A record that changes meanwhile may be seen or not. */
   list(): AsyncIterable<Listed>;
 

@@ -11,6 +11,7 @@ import { type Clock, systemClock, within } from "../clock.js";
 import { AnynodeError } from "../errors.js";
 import { isKey, type Key, type NodeId, type Version } from "../names.js";
 import type {
+  Attached,
   Beaten,
   Committed,
   Conflict,
@@ -19,16 +20,20 @@ import type {
   Engine,
   Found,
   Gone,
+  Holder,
   Joined,
   Listed,
   MaybePromise,
   Moved,
+  Regenerated,
   Row,
   Same,
   Subscription,
   Touched,
 } from "./engine.js";
+import { withHolder, withoutHolder } from "./holders.js";
 import { Environment, MAP_BYTES } from "./lmdb/environment.js";
+import { holdersAt, storeHolders } from "./lmdb/holdings.js";
 import { Mailbox } from "./lmdb/mailbox.js";
 import { loadRoster, storeRoster } from "./lmdb/rows.js";
 import { decodeSlot, encodeSlot } from "./lmdb/slots.js";
@@ -41,7 +46,7 @@ const DEADLINE_MS = 1_000;
 /** What is kept free for what must work when the engine has no room: ends, touches, the registry. */
 const RESERVE_BYTES = 4 * 2 ** 30;
 const LIST_BATCH = 100;
-/** Slots lie under `s:<key>`; other prefixes: `m:` what there is one of, `n:` nodes, `p:` messages. */
+/** Slots lie under `s:<key>`; other prefixes: `h:` their holders, `m:` what there is one of, `n:` nodes, `p:` messages. */
 const SLOTS = { start: Buffer.from("s:"), end: Buffer.from("s;") };
 
 export interface LmdbOptions {
@@ -111,7 +116,11 @@ class LmdbEngine implements Engine {
   }
 
   create(key: Key, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
-    return this.#change("room", key, (slot, now, forgotten) => register.create(slot, now, body, deadlines, forgotten()));
+    return this.#change("room", key, (slot, now, { environment, writer }) => {
+      const step = register.create(slot, now, body, deadlines, forgottenVersion(environment));
+      if (step.store) storeHolders(environment, writer, key, []);
+      return step;
+    });
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
@@ -124,7 +133,12 @@ class LmdbEngine implements Engine {
 
   end(key: Key): Promise<Ended> {
     // Whatever is there: a session can be ended by a node that can't read it.
-    return this.#change("none", key, (slot, now) => register.end(slot, now), readableSlot);
+    return this.#change(
+      "none",
+      key,
+      (slot, now, { environment }) => register.end(slot, now, holdersAt(environment, key)),
+      readableSlot,
+    );
   }
 
   async regenerate(
@@ -133,17 +147,41 @@ class LmdbEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
-  ): Promise<Committed | Conflict | Gone> {
+  ): Promise<Regenerated | Conflict | Gone> {
     const { environment, writer } = await this.#ready();
     const [fromKey, toKey] = [slotKey(from), slotKey(to)];
     return writer.write("room", () => {
       const [old, fresh] = [decodeSlot(environment.get(fromKey)), decodeSlot(environment.get(toKey))];
       const forgotten = forgottenVersion(environment);
-      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten);
+      const holders = holdersAt(environment, from);
+      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten, holders);
       if (step.mark) store(writer, fromKey, step.mark);
       if (step.store) store(writer, toKey, step.store);
       return step.answer;
     });
+  }
+
+  attach(key: Key, holder: Holder): Promise<Attached | Gone> {
+    return this.#change("none", key, (slot, now, { environment, writer }) => {
+      const answer = register.attach(slot, now);
+      const holders = holdersAt(environment, key);
+      if (answer.outcome === "attached") storeHolders(environment, writer, key, withHolder(holders, holder));
+      return { answer };
+    });
+  }
+
+  async detach(key: Key, holder: Holder): Promise<void> {
+    const { environment, writer } = await this.#ready();
+    return writer.write("none", () => {
+      const holders = holdersAt(environment, key);
+      const left = withoutHolder(holders, holder);
+      if (left !== holders) storeHolders(environment, writer, key, left);
+    });
+  }
+
+  async holders(key: Key): Promise<readonly Holder[]> {
+    const opened = await this.#ready();
+    return this.#read(opened, key).outcome === "found" ? holdersAt(opened.environment, key) : [];
   }
 
   async *list(): AsyncGenerator<Listed> {
@@ -235,14 +273,15 @@ class LmdbEngine implements Engine {
   async #change<Answer>(
     need: Need,
     key: Key,
-    transition: (slot: register.Slot, now: number, forgotten: () => number) => register.Step<Answer>,
+    transition: (slot: register.Slot, now: number, opened: Opened) => register.Step<Answer>,
     decode = decodeSlot,
   ): Promise<Answer> {
-    const { environment, writer } = this.#opened && !this.#closing ? this.#opened : await this.#ready();
+    const opened = this.#opened && !this.#closing ? this.#opened : await this.#ready();
+    const { environment, writer } = opened;
     const at = slotKey(key);
     return writer.write(need, () => {
       const slot = decode(environment.get(at));
-      const step = transition(slot, this.#clock.now(), () => forgottenVersion(environment));
+      const step = transition(slot, this.#clock.now(), opened);
       if (step.store) store(writer, at, step.store);
       return step.answer;
     });

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { AnynodeError } from "../errors.js";
 import type { Key, NodeId, Version } from "../names.js";
 import type {
+  Attached,
   Beaten,
   Committed,
   Conflict,
@@ -16,15 +17,18 @@ import type {
   Engine,
   Found,
   Gone,
+  Holder,
   Joined,
   Listed,
   MaybePromise,
   Moved,
+  Regenerated,
   Row,
   Same,
   Subscription,
   Touched,
 } from "./engine.js";
+import { withHolder, withoutHolder } from "./holders.js";
 import * as register from "./register.js";
 import * as roster from "./roster.js";
 
@@ -83,6 +87,7 @@ class MemoryEngine implements Engine {
   readonly local = true;
   readonly #clock: Clock;
   readonly #slots: Slots = new Map();
+  readonly #holders = new Map<Key, readonly Holder[]>();
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
   #roster = roster.emptyRoster;
   /** The highest version that the sweep has forgotten: the next one of any key is higher. */
@@ -106,7 +111,9 @@ class MemoryEngine implements Engine {
 
   async create(key: Key, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
     this.#checkOpen();
-    return this.#apply(key, register.create(this.#slots.get(key), this.#clock.now(), body, deadlines, this.#forgotten));
+    const step = register.create(this.#slots.get(key), this.#clock.now(), body, deadlines, this.#forgotten);
+    if (step.store !== undefined) this.#holders.delete(key);
+    return this.#apply(key, step);
   }
 
   async commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines): Promise<Committed | Conflict | Gone> {
@@ -121,7 +128,7 @@ class MemoryEngine implements Engine {
 
   async end(key: Key): Promise<Ended> {
     this.#checkOpen();
-    return this.#apply(key, register.end(this.#slots.get(key), this.#clock.now()));
+    return this.#apply(key, register.end(this.#slots.get(key), this.#clock.now(), this.#holders.get(key) ?? []));
   }
 
   async regenerate(
@@ -130,12 +137,33 @@ class MemoryEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
-  ): Promise<Committed | Conflict | Gone> {
+  ): Promise<Regenerated | Conflict | Gone> {
     this.#checkOpen();
     const [old, fresh] = [this.#slots.get(from), this.#slots.get(to)];
-    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten);
+    const holders = this.#holders.get(from) ?? [];
+    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten, holders);
     if (step.mark) this.#slots.set(from, step.mark);
     return this.#apply(to, step);
+  }
+
+  async attach(key: Key, holder: Holder): Promise<Attached | Gone> {
+    this.#checkOpen();
+    const answer = register.attach(this.#slots.get(key), this.#clock.now());
+    if (answer.outcome === "attached") this.#holders.set(key, withHolder(this.#holders.get(key) ?? [], holder));
+    return answer;
+  }
+
+  async detach(key: Key, holder: Holder): Promise<void> {
+    this.#checkOpen();
+    const left = withoutHolder(this.#holders.get(key) ?? [], holder);
+    if (left.length > 0) this.#holders.set(key, left);
+    else this.#holders.delete(key);
+  }
+
+  async holders(key: Key): Promise<readonly Holder[]> {
+    this.#checkOpen();
+    const { outcome } = register.attach(this.#slots.get(key), this.#clock.now());
+    return outcome === "attached" ? (this.#holders.get(key) ?? []) : [];
   }
 
   async *list(): AsyncGenerator<Listed> {
@@ -200,6 +228,7 @@ class MemoryEngine implements Engine {
     this.#closed = true;
     this.#cancelSweep?.();
     this.#slots.clear();
+    this.#holders.clear();
     for (const listeners of this.#listeners.values()) listeners.clear();
     this.#listeners.clear();
   }
@@ -243,6 +272,7 @@ class MemoryEngine implements Engine {
       if (!register.isOver(slot, now)) continue;
       this.#forgotten = Math.max(this.#forgotten, slot.version);
       this.#slots.delete(key);
+      this.#holders.delete(key);
       over++;
     }
     return over > SWEEP_STEP / 4;

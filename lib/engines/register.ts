@@ -5,6 +5,7 @@
  */
 import { isVersion, type Version } from "../names.js";
 import {
+  type Attached,
   type Committed,
   type Conflict,
   type Deadlines,
@@ -12,7 +13,9 @@ import {
   type Ended,
   type Found,
   type Gone,
+  type Holder,
   type Moved,
+  type Regenerated,
   type Same,
   type Touched,
 } from "./engine.js";
@@ -89,10 +92,10 @@ export function touch(slot: Slot, now: number, expected: Version, deadlines: Dea
   };
 }
 
-export function end(slot: Slot, now: number): Step<Ended> & { readonly store: EndedMark } {
+export function end(slot: Slot, now: number, holders: readonly Holder[]): Step<Ended> & { readonly store: EndedMark } {
   const outcome = live(slot, now) !== undefined ? "ended" : isMarked(slot, now) ? "marked" : "missing";
   return {
-    answer: { outcome, now, waitFor: [] },
+    answer: { outcome, now, waitFor: [], holders },
     store: { state: "ended", version: slot?.version ?? 0, until: now + ENDED_MARK_MS },
   };
 }
@@ -106,12 +109,20 @@ export function regenerate(
   body: Buffer,
   deadlines: Deadlines,
   forgotten: number,
-): Step<Committed | Conflict | Gone> & { readonly mark?: EndedMark } {
+  holders: readonly Holder[],
+): Step<Regenerated | Conflict | Gone> & { readonly mark?: EndedMark } {
   const record = live(from, now);
   if (record === undefined) return { answer: gone(from, now) };
   if (record.version !== expected) return { answer: { outcome: "conflict", current: found(record) } };
-  const created = create(to, now, body, deadlines, forgotten);
-  return created.store === undefined ? created : { ...created, mark: end(from, now).store };
+  const { answer, store } = create(to, now, body, deadlines, forgotten);
+  if (answer.outcome !== "committed") return { answer };
+  return { answer: { ...answer, holders }, ...(store && { store, mark: end(from, now, holders).store }) };
+}
+
+/** Whether a node may hold something live of what is there. */
+export function attach(slot: Slot, now: number): Attached | Gone {
+  const record = live(slot, now);
+  return record === undefined ? gone(slot, now) : { outcome: "attached", version: record.version, idleAt: record.idleAt, now };
 }
 
 function put(current: number, now: number, body: Buffer, deadlines: Deadlines): Step<Committed> {

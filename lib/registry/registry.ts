@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock, EngineClock } from "../clock.js";
-import { type Echo, type Engine, MAX_NODES, type Row } from "../engines/engine.js";
+import { type Echo, type Engine, type Holder, MAX_NODES, type Row } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Events } from "../events.js";
 import { isNodeId, type NodeId } from "../names.js";
@@ -66,6 +66,8 @@ export class Registry {
   readonly #engineClock: EngineClock;
   readonly #events: Events;
   readonly #pulse: Pulse;
+  /** @internal Set by Sessions, who know what an id stands for. */
+  holdersOf: (sid: string) => Promise<readonly Holder[]> = async () => [];
   readonly #keys: AnnouncedKeys;
   #about: About;
   #nodeId = freshNodeId();
@@ -107,6 +109,14 @@ export class Registry {
   get number(): number {
     return this.#number;
   }
+  /** @internal Of this node's present row. */
+  get identity(): { readonly nodeId: NodeId; readonly number: number; readonly epoch: number } {
+    return { nodeId: this.#nodeId, number: this.#number, epoch: this.#epoch };
+  }
+  /** @internal Whether that node was alive at the last look. */
+  knows(nodeId: string): boolean {
+    return this.#others.has(nodeId);
+  }
   /** `starting` until the first join, then `live`; `draining` once it drains, `left` at the end. Readiness checks want `live`. */
   get state(): "starting" | "live" | "draining" | "left" {
     if (this.#state === "left") return "left";
@@ -118,6 +128,17 @@ export class Registry {
   async nodes(): Promise<Node[]> {
     const { rows } = await this.#engine.nodes();
     return rows.filter((row) => !row.left).map(nodeOf);
+  }
+
+  /**
+   * The nodes that hold something live of a session (a socket, an event stream): whoever holds one, serves it. In no order. A node that
+   * died or was fenced is none of them.
+   */
+  async locate(sid: string): Promise<Node[]> {
+    const holders = await this.holdersOf(sid);
+    if (holders.length === 0) return [];
+    const held = new Set(holders.map(({ nodeId, epoch }) => `${nodeId} ${epoch}`));
+    return (await this.nodes()).filter(({ nodeId, epoch }) => held.has(`${nodeId} ${epoch}`));
   }
 
   /**

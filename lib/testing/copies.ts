@@ -37,8 +37,8 @@ export function copiesPart({ describe, test, timed }: Part): void {
     test("is written down with the read, found or the same, and told of the next write", async (stage) => {
       const [a, b, key] = [await member(stage), await member(stage), newKey()];
       const { version } = await made(a.engine, key);
-      const first = await a.engine.fill?.(key, { number: a.number, generation: a.epoch });
-      const again = await a.engine.fill?.(key, { number: a.number, generation: a.epoch }, version);
+      const first = await a.engine.fill?.(key, { number: a.number, epoch: a.epoch, generation: a.epoch });
+      const again = await a.engine.fill?.(key, { number: a.number, epoch: a.epoch, generation: a.epoch }, version);
       if (first !== undefined && again !== undefined) {
         assert.deepEqual([first.counts, again.counts, again.read.outcome], [true, true, "same"]);
         assert.equal(first.read.outcome === "found" && first.read.body.toString(), "first");
@@ -51,9 +51,9 @@ export function copiesPart({ describe, test, timed }: Part): void {
 
     test("of a missing or ended session is none", async (stage) => {
       const [a, key] = [await member(stage), newKey()];
-      const missing = await a.engine.fill?.(key, { number: a.number, generation: a.epoch });
+      const missing = await a.engine.fill?.(key, { number: a.number, epoch: a.epoch, generation: a.epoch });
       await a.engine.end(key);
-      const ended = await a.engine.fill?.(key, { number: a.number, generation: a.epoch });
+      const ended = await a.engine.fill?.(key, { number: a.number, epoch: a.epoch, generation: a.epoch });
       if (missing !== undefined)
         assert.deepEqual([missing.counts, { ...missing.read }], [false, { outcome: "gone", ended: false }]);
       if (ended !== undefined) assert.deepEqual([ended.counts, { ...ended.read }], [false, { outcome: "gone", ended: true }]);
@@ -170,7 +170,7 @@ export function copiesPart({ describe, test, timed }: Part): void {
       const [a, key] = [await member(stage), newKey()];
       const { version } = await made(a.engine, key);
       const late = a.writes({ keep: true });
-      await a.engine.fill?.(key, { number: a.number, generation: a.epoch + 1 });
+      await a.engine.fill?.(key, { number: a.number, epoch: a.epoch, generation: a.epoch + 1 });
       const ran = await got("committed", a.engine.commit(key, version, body, later, late));
       waitsFor(a, ran, []);
       await hears(a, `drop ${key} ${ran.version} ${a.number} ${a.epoch} 7 new`);
@@ -221,7 +221,7 @@ async function member(stage: Pick<Stage, "engine">): Promise<Member> {
     heard,
     beats,
     writes: (more = {}) => ({ ...NO_NODE, number, epoch, generation: epoch, serial: 7, ...more }),
-    fills: async (key) => (await engine.fill?.(key, { number, generation: epoch }))?.counts === true,
+    fills: async (key) => (await engine.fill?.(key, { number, epoch, generation: epoch }))?.counts === true,
   };
 }
 

@@ -6,6 +6,7 @@ import { AnynodeError } from "../errors.js";
 import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import { Sessions } from "../sessions.js";
+import { tellVisitor } from "../visitor.js";
 import { Origin } from "./origin.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
 
@@ -87,6 +88,10 @@ export class AnynodeKoaStore {
     if (known !== undefined) return known;
     const fresh: Work = { origins: new Map(), lost: false };
     this.#works.set(ctx, fresh);
+    // The key that it was given last: regenerating gives a new one.
+    const sid = () => [...fresh.origins.keys()].at(-1);
+    const req: unknown = Reflect.get(ctx, "req");
+    for (const whose of [ctx, req]) if (typeof whose === "object" && whose !== null) tellVisitor(whose, sid);
     return fresh;
   }
 

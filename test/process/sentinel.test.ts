@@ -91,6 +91,6 @@ test("warns of a primary that would go on alone, reads from copies, and finds th
   await until("writes go on", updated, 20_000);
   for (const one of [a, b]) expect((await one.load(sid))?.record.attributes.get("n")).toBe("2");
   await until("copies are trusted again", async () => b.reads.runs > runs, 20_000);
-  expect(await b.end(sid)).toEqual({ ended: true });
+  expect(await b.end(sid)).toMatchObject({ ended: true });
   expect(await a.load(sid)).toBeUndefined();
 }, 90_000);

@@ -3,6 +3,7 @@
  * Each function is one script, so atomic. Held against the Lua by the contract suite, which both pass (test/contract/leased.test.ts).
  */
 import {
+  type Attached,
   type Beaten,
   COPY_LEASE_MS,
   type Committed,
@@ -15,14 +16,17 @@ import {
   type Filler,
   type Found,
   type Gone,
+  type Holder,
   LEASE_MARGIN_MS,
   type Moved,
   nodeChannel,
+  type Regenerated,
   type Same,
   type Touched,
   type Waiting,
   type Writer,
 } from "../../lib/engines/engine.js";
+import { withHolder, withoutHolder } from "../../lib/engines/holders.js";
 import * as roster from "../../lib/engines/roster.js";
 import { isVersion, type Key, type NodeId, type Version } from "../../lib/names.js";
 
@@ -39,6 +43,7 @@ interface Value {
   readonly toldUntil: number;
   readonly body: Buffer;
 }
+type Judged = Writer & { readonly lost: boolean };
 type Facts = Pick<Value, "copies" | "told" | "toldUntil">;
 const NONE: Numbers = new Set();
 
@@ -49,9 +54,12 @@ export class CopiesServer {
   mute = false;
   onStored: (key: Key, body: Buffer | undefined) => void = () => {};
   readonly values = new Map<Key, Value>();
+  readonly #holders = new Map<Key, readonly Holder[]>();
   readonly #now: () => number;
   readonly #publish: (channel: string, message: string) => void;
   #trustedUntil = new Map<number, number>();
+  /** Whose number it is: the epoch of its join. */
+  #epochs = new Map<number, number>();
   #drops = new Map<number, number>();
   /** The highest generation with which each node filled a copy. */
   #generations = new Map<number, number>();
@@ -71,25 +79,28 @@ export class CopiesServer {
     return version === known ? { outcome: "same", version, idleAt } : found(value);
   }
 
-  fill(key: Key, { number, generation }: Filler, known?: Version): Filled {
+  fill(key: Key, { number, epoch, generation }: Filler, known?: Version): Filled {
     const value = this.#look(key);
     const read = this.read(key, known);
-    if (value?.kind !== "record" || number < 0) return { counts: false, read };
+    if (value?.kind !== "record" || number < 0 || this.#epochs.get(number) !== epoch) return { counts: false, read };
     if (!this.#raise(number, generation) || (this.full && !value.copies.has(number))) return { counts: false, read };
     this.values.set(key, { ...value, copies: new Set([...value.copies, number]) });
     return { counts: true, read };
   }
 
-  create(key: Key, body: Buffer, deadlines: Deadlines, by: Writer, fresh: boolean): Committed | Conflict | Gone {
+  create(key: Key, body: Buffer, deadlines: Deadlines, writer: Writer, fresh: boolean): Committed | Conflict | Gone {
+    const by = this.#judged(writer);
     const value = this.#look(key);
     if (value !== undefined) return refused(value);
     const suspect = this.#suspect(by);
     const affected = fresh ? NONE : this.#affected(undefined, suspect, by);
     const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
+    this.#holders.delete(key);
     return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
 
-  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, writer: Writer): Committed | Conflict | Gone {
+    const by = this.#judged(writer);
     const value = this.#look(key);
     if (value?.kind !== "record" || value.version !== expected) return refused(value);
     const suspect = this.#suspect(by);
@@ -108,32 +119,62 @@ export class CopiesServer {
     return { outcome: "touched", idleAt, now };
   }
 
-  end(key: Key, by: Writer): Ended {
+  end(key: Key, writer: Writer): Ended {
+    const by = this.#judged(writer);
     const [value, now, suspect] = [this.#look(key), this.#now(), this.#suspect(by)];
-    const affected = this.#affected(value, suspect, by);
+    const holders = this.#holders.get(key) ?? [];
+    const affected = withNumbers(this.#affected(value, suspect, by), holders);
     this.#mark(key, value?.version ?? 0, affected);
     const outcome = value === undefined ? "missing" : value.kind === "ended" ? "marked" : "ended";
     return {
       outcome,
       now,
+      holders,
       ...this.#announce(key, now, affected, "end", by, suspect),
     };
   }
 
-  regenerate(from: Key, expected: Version, to: Key, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
+  regenerate(
+    from: Key,
+    expected: Version,
+    to: Key,
+    body: Buffer,
+    deadlines: Deadlines,
+    writer: Writer,
+  ): Regenerated | Conflict | Gone {
+    const by = this.#judged(writer);
     const [value, other] = [this.#look(from), this.#look(to)];
     if (value?.kind !== "record" || value.version !== expected) return refused(value);
     if (other !== undefined) return refused(other);
     const suspect = this.#suspect(by);
     const stored = this.#store(to, body, 0, deadlines, this.#factsAfter(NONE, by));
-    const affected = this.#affected(value, suspect, by);
+    const holders = this.#holders.get(from) ?? [];
+    const affected = withNumbers(this.#affected(value, suspect, by), holders);
     this.#mark(from, value.version, affected);
-    return { ...stored, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
+    return { ...stored, holders, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
+  }
+
+  attach(key: Key, holder: Holder): Attached | Gone {
+    const value = this.#look(key);
+    if (value?.kind !== "record") return { outcome: "gone", ended: value !== undefined };
+    this.#holders.set(key, withHolder(this.#holders.get(key) ?? [], holder));
+    return { outcome: "attached", version: value.version, idleAt: value.idleAt, now: this.#now() };
+  }
+
+  detach(key: Key, holder: Holder): void {
+    this.#holders.set(key, withoutHolder(this.#holders.get(key) ?? [], holder));
+  }
+
+  holders(key: Key): readonly Holder[] {
+    return this.#look(key)?.kind === "record" ? (this.#holders.get(key) ?? []) : [];
   }
 
   join(nodeId: NodeId, lastEpoch: number, about: string) {
     const joined = this.#enroll(roster.join(this.#roster, this.#now(), nodeId, lastEpoch, about));
-    if (joined.outcome === "joined" && !this.#trustedUntil.has(joined.number)) this.#trustedUntil.set(joined.number, 0);
+    if (joined.outcome === "joined") {
+      if (!this.#trustedUntil.has(joined.number)) this.#trustedUntil.set(joined.number, 0);
+      this.#epochs.set(joined.number, joined.epoch);
+    }
     return joined;
   }
 
@@ -142,6 +183,7 @@ export class CopiesServer {
     const number = this.#roster.rows.find((row) => row.nodeId === nodeId)?.number ?? -1;
     if (beaten.outcome === "fenced") return beaten;
     if (!this.#trustedUntil.has(number)) this.#trustedUntil.set(number, 0);
+    this.#epochs.set(number, epoch);
     if (echo === undefined) return beaten;
     if (echo.trusts) this.#trustedUntil.set(number, this.#now() + ENGINE_LEASE_MS);
     const count = this.#drops.get(number) ?? this.#now() * 1_000;
@@ -173,6 +215,7 @@ export class CopiesServer {
   }
   loseLedger(): void {
     this.#trustedUntil = new Map();
+    this.#epochs = new Map();
     this.#drops = new Map();
     this.#generations = new Map();
     this.#strangersUntil = 0;
@@ -183,7 +226,14 @@ export class CopiesServer {
     const value = this.values.get(key);
     if (value === undefined || value.idleAt > this.#now()) return value;
     this.values.delete(key);
+    this.#holders.delete(key);
     return undefined;
+  }
+
+  /** The ledger doesn't know the writer by its number, as it does from its join on: it was lost, and the number may be another's. */
+  #judged(by: Writer): Judged {
+    const known = by.number < 0 || this.#epochs.get(by.number) === by.epoch;
+    return { ...by, number: known ? by.number : -1, lost: by.doubt === "nodes" || !known };
   }
 
   #suspect({ doubt, sentAt }: Writer): boolean {
@@ -191,10 +241,9 @@ export class CopiesServer {
   }
 
   /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave; -1: strangers. */
-  #affected(facts: Facts | undefined, suspect: boolean, by: Writer): Numbers {
+  #affected(facts: Facts | undefined, suspect: boolean, by: Judged): Numbers {
     const now = this.#now();
-    // The ledger doesn't know the writer, whom it knows from its join on: it was lost.
-    const lost = by.doubt === "nodes" || (by.number >= 0 && !this.#trustedUntil.has(by.number));
+    const { lost } = by;
     if (lost) this.#strangersUntil = now + ENGINE_LEASE_MS;
     const more = lost ? [-1] : [];
     if (facts === undefined) {
@@ -268,6 +317,10 @@ export class CopiesServer {
     if (store !== undefined) this.#roster = store;
     return answer;
   }
+}
+
+function withNumbers(numbers: Numbers, holders: readonly Holder[]): Numbers {
+  return new Set([...numbers, ...holders.map(({ number }) => number)]);
 }
 
 /** No room for what a script stores. */

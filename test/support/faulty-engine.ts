@@ -24,7 +24,7 @@ export interface Faults {
   readonly lost: number;
 }
 
-const VERBS: ReadonlySet<PropertyKey> = new Set(["read", "create", "commit", "touch", "end", "regenerate"]);
+const VERBS: ReadonlySet<PropertyKey> = new Set(["read", "create", "commit", "touch", "end", "regenerate", "attach", "detach"]);
 
 export function faultyEngine(sound: Engine, random: () => number, { turns, lost }: Faults): Engine {
   const way = async () => {

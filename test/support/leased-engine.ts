@@ -86,6 +86,9 @@ export class CopiesMedium {
         const copy = Buffer.from(body);
         return call(() => server.regenerate(from, expected, to, copy, deadlines, by));
       },
+      attach: (key, holder) => call(() => server.attach(key, holder)),
+      detach: (key, holder) => call(() => server.detach(key, holder)),
+      holders: (key) => call(() => server.holders(key)),
       async *list() {
         for (const key of await call(() => [...server.values.keys()])) {
           const read = await call(() => server.read(key));

@@ -173,7 +173,7 @@ test("RACE: MARK, WAIT_AT_MARK: an end that finds the mark of one whose drops ar
   const ending = a.sessions.end(sid);
   expect(await isDone(ending)).toBe(false);
   await letGo();
-  expect(await ending).toEqual({ ended: false });
+  expect(await ending).toMatchObject({ ended: false });
   expect(await b.v()).toBeUndefined();
   expect(await a.sessions.create(sid, textsOf({ v: 9 }))).toMatchObject({ outcome: "gone" });
 });

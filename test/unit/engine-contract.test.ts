@@ -99,20 +99,21 @@ const faults: Record<string, (sound: Engine) => Partial<Engine>> = {
   "end of a missing record leaves no mark": (sound) => ({
     async end(key) {
       const reply = await sound.read(key);
-      return reply.outcome === "gone" && !reply.ended ? { outcome: "missing", now: 1, waitFor: [] } : sound.end(key);
+      return reply.outcome === "gone" && !reply.ended ? { outcome: "missing", now: 1, waitFor: [], holders: [] } : sound.end(key);
     },
   }),
   "end of an ended session doesn't renew the mark": (sound) => ({
     async end(key) {
       const reply = await sound.read(key);
-      return reply.outcome === "gone" && reply.ended ? { outcome: "marked", now: 1, waitFor: [] } : sound.end(key);
+      return reply.outcome === "gone" && reply.ended ? { outcome: "marked", now: 1, waitFor: [], holders: [] } : sound.end(key);
     },
   }),
   "regenerate leaves the old record": (sound) => ({
     async regenerate(from, expected, to, body, deadlines, keep) {
       const reply = await sound.read(from, expected);
-      if (reply.outcome === "same") return sound.create(to, body, deadlines, keep);
-      return sound.regenerate(from, expected, to, body, deadlines, keep);
+      if (reply.outcome !== "same") return sound.regenerate(from, expected, to, body, deadlines, keep);
+      const created = await sound.create(to, body, deadlines, keep);
+      return created.outcome === "committed" ? { ...created, holders: [] } : created;
     },
   }),
   "regenerate stores even when it lost": (sound) => ({
@@ -120,6 +121,21 @@ const faults: Record<string, (sound: Engine) => Partial<Engine>> = {
       const reply = await sound.regenerate(from, expected, to, body, deadlines, keep);
       if (reply.outcome !== "committed") await sound.create(to, body, deadlines, keep);
       return reply;
+    },
+  }),
+  "an end doesn't tell the holders": (sound) => ({ end: async (key) => ({ ...(await sound.end(key)), holders: [] }) }),
+  "attach and end overtake each other": (sound) => ({
+    async attach(key, holder) {
+      const before = await sound.read(key);
+      await new Promise(setImmediate);
+      const reply = await sound.attach(key, holder);
+      if (before.outcome !== "found" || reply.outcome === "attached") return reply;
+      return { outcome: "attached", version: before.version, idleAt: before.idleAt, now: 1 };
+    },
+  }),
+  "a late detach removes what was attached since": (sound) => ({
+    async detach(key, { nodeId }) {
+      for (const one of await sound.holders(key)) if (one.nodeId === nodeId) await sound.detach(key, one);
     },
   }),
   "list misses a record": (sound) => ({

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { Acks } from "../../lib/cache/acks.js";
 import { Lease } from "../../lib/cache/lease.js";
-import { acksText, parseNotice } from "../../lib/cache/notices.js";
+import { acksText, endedText, parseNotice } from "../../lib/cache/notices.js";
 import { Shunned } from "../../lib/cache/shunned.js";
 import { Tickets } from "../../lib/cache/tickets.js";
 import { COPY_LEASE_MS } from "../../lib/engines/engine.js";
@@ -126,7 +126,11 @@ describe("a fill ticket", () => {
 
   test("is clean until its key is dropped, its run ends, or it is closed", async () => {
     const { clock, lease, tickets } = live();
-    const [dropped, closed, kept] = [tickets.open(key, 1, 5), tickets.open(other, 1, 5), tickets.open(other, 1, 5)];
+    const [dropped, closed, kept] = [
+      tickets.open(key, { number: 1, epoch: 5, generation: 5 }),
+      tickets.open(other, { number: 1, epoch: 5, generation: 5 }),
+      tickets.open(other, { number: 1, epoch: 5, generation: 5 }),
+    ];
     expect(tickets.clean(dropped)).toBe(true);
     tickets.void(key);
     tickets.close(closed);
@@ -140,14 +144,14 @@ describe("a fill ticket", () => {
   test("shares its reading while it is clean and the run lasts, and takes no reading once it is void", async () => {
     const { clock, tickets } = live();
     const reading = Promise.resolve({ loaded: undefined, counts: true });
-    const ticket = tickets.open(key, 1, 5);
+    const ticket = tickets.open(key, { number: 1, epoch: 5, generation: 5 });
     expect(tickets.reading(key)).toBeUndefined();
     tickets.share(ticket, reading);
     expect(tickets.reading(key)).toBe(reading);
     expect(tickets.reading(other)).toBeUndefined();
     await clock.advance(COPY_LEASE_MS);
     expect(tickets.reading(key)).toBeUndefined();
-    const late = tickets.open(key, 1, 5);
+    const late = tickets.open(key, { number: 1, epoch: 5, generation: 5 });
     tickets.void(key);
     tickets.share(late, reading);
     expect(tickets.reading(key)).toBeUndefined();
@@ -155,12 +159,13 @@ describe("a fill ticket", () => {
 });
 
 describe("answers", () => {
+  const acked = (...serials: number[]) => serials.map((serial) => ({ serial, closed: 0 }));
   test("end the waiting for the very write that they name, each node its own; others' leases run out by the clock", async () => {
     const clock = manualClock();
     const acks = new Acks(clock);
     const [first, second] = [acks.expect(), acks.expect()];
     // One may overtake the write's reply.
-    acks.heard(4, [second]);
+    acks.heard(4, 70, acked(second));
     const waits = [
       acks.settled(first, [{ number: 4, leftMs: 100 }]),
       acks.settled(
@@ -168,13 +173,15 @@ describe("answers", () => {
         [4, 5].map((number) => ({ number, leftMs: 1_000 })),
       ),
     ];
-    acks.heard(6, [first, second, 99]);
+    acks.heard(6, 71, acked(first, second, 99));
     await clock.advance(154);
     expect(await isDone(Promise.race(waits))).toBe(false);
     await clock.advance(1);
     expect(await waits[0]).toEqual([4]);
-    acks.heard(5, [second]);
+    const answers = acks.answers(second);
+    acks.heard(5, 72, [{ serial: second, closed: 3 }]);
     expect(await waits[1]).toEqual([]);
+    expect([answers?.closedBy(4, 70), answers?.closedBy(5, 72), answers?.closedBy(5, 71)]).toEqual([0, 3, undefined]);
     expect(clock.timers()).toBe(0);
   });
 
@@ -183,7 +190,8 @@ describe("answers", () => {
     expect(await acks.settled(acks.expect(), [])).toEqual([]);
     const forgotten = acks.expect();
     acks.forget(forgotten);
-    acks.heard(1, [forgotten]);
+    acks.heard(1, 70, acked(forgotten));
+    expect(acks.answers(forgotten)).toBeUndefined();
   });
 });
 
@@ -223,7 +231,19 @@ describe("notices", () => {
       serial: 9,
       ended: true,
     });
-    expect(parseNotice(acksText(4, 17, [9, 10]))).toEqual({ kind: "acks", number: 4, epoch: 17, serials: [9, 10] });
+    const answered = [
+      { serial: 9, closed: 0 },
+      { serial: 10, closed: 3 },
+    ];
+    expect(parseNotice(acksText(4, 70, 17, answered))).toEqual({ kind: "acks", number: 4, by: 70, epoch: 17, acked: answered });
+    expect(parseNotice(endedText(key, 12, 3, 17, 9))).toMatchObject({
+      kind: "drop",
+      key,
+      writer: 3,
+      epoch: 17,
+      serial: 9,
+      ended: true,
+    });
   });
 
   test("whatever comes in, none throws, and what isn't one is none", () => {

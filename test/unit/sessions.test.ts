@@ -115,7 +115,7 @@ describe("G3: once end() has resolved", () => {
     const events = heard(node, "write-dropped");
     const sid = await stored(node, { a: 1 });
     const loaded = await loadedOf(node, sid);
-    expect(await node.end(sid)).toEqual({ ended: true });
+    expect(await node.end(sid)).toMatchObject({ ended: true });
     await clock.advance(100_000);
     const gone = { outcome: "gone", ended: true };
     expect(await saveOf(node, loaded, { a: 2 })).toEqual(gone);
@@ -149,9 +149,9 @@ describe("G3: once end() has resolved", () => {
   test("it may be repeated, and ending what isn't there does no harm", async () => {
     const { node } = stage();
     const sid = await stored(node);
-    expect(await node.end(sid)).toEqual({ ended: true });
-    expect(await node.end(sid)).toEqual({ ended: false });
-    expect(await node.end(makeSid())).toEqual({ ended: false });
+    expect(await node.end(sid)).toMatchObject({ ended: true });
+    expect(await node.end(sid)).toMatchObject({ ended: false });
+    expect(await node.end(makeSid())).toMatchObject({ ended: false });
   });
 });
 
@@ -265,7 +265,7 @@ describe("a record that this node can't read", () => {
     await turn();
     expect(events).toEqual([{ why }]);
     expect(await memory.read(key)).toMatchObject({ outcome: "found", body });
-    expect(await node.end(sid)).toEqual({ ended: true });
+    expect(await node.end(sid)).toMatchObject({ ended: true });
   });
   test("no error and no event carries an id or a key", async () => {
     const { node, sid, key, events } = await odd(() => Buffer.from("garbage"));
@@ -290,7 +290,7 @@ test("list yields every live session, and each can be ended", async () => {
   let count = 0;
   for await (const loaded of node.list()) {
     count++;
-    expect(await node.endListed(loaded)).toEqual({ ended: true });
+    expect(await node.endListed(loaded)).toMatchObject({ ended: true });
   }
   expect(count).toBe(2);
   for (const sid of sids) expect(await node.load(sid)).toBeUndefined();

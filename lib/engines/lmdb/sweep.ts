@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "../../clock.js";
 import * as register from "../register.js";
 import type { Environment } from "./environment.js";
+import { rowOf } from "./holdings.js";
 import type { Mailbox } from "./mailbox.js";
 import { decodeSlot } from "./slots.js";
 import type { Writer } from "./writer.js";
@@ -21,6 +22,7 @@ const CLAIM_MS = 10_000;
 /** Old messages that the owner of the claim removes each time it renews it. */
 const MAIL_STEP = 1_000;
 
+const SLOT_PREFIX_BYTES = 2;
 const CLAIM = Buffer.from("m:sweep");
 const FORGOTTEN = Buffer.from("m:forgotten");
 
@@ -124,6 +126,8 @@ export class Sweep {
       if (value === undefined || !this.#isOver(value)) continue;
       forgotten = Math.max(forgotten, decodeSlot(value)?.version ?? 0);
       this.#writer.remove(key);
+      const holders = rowOf(key.toString("latin1", SLOT_PREFIX_BYTES));
+      if (this.#environment.get(holders) !== undefined) this.#writer.remove(holders);
     }
     const bytes = Buffer.allocUnsafe(8);
     bytes.writeDoubleBE(forgotten);

@@ -9,7 +9,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   connecting: ["ping", "hello", "auth", "select", "info"],
   scripts: ["evalsha", "script|load", "time"],
   records: ["get", "mget", "getrange", "set", "setrange", "pexpireat", "del", "exists", "scan"],
-  registry: ["hget", "hset", "hincrby", "hdel", "hvals", "hgetall", "zadd", "zrem", "zscore", "zrangebyscore"],
+  registry: ["hget", "hmget", "hset", "hsetnx", "hincrby", "hdel", "hvals", "hgetall", "zadd", "zrem", "zscore", "zrangebyscore"],
   channels: ["publish", "subscribe", "unsubscribe"],
 };
 

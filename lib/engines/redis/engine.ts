@@ -9,6 +9,7 @@ import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
 import { isVersion } from "../../names.js";
 import {
+  type Attached,
   type Beaten,
   type Committed,
   type Conflict,
@@ -21,10 +22,12 @@ import {
   type Filler,
   type Found,
   type Gone,
+  type Holder,
   type Joined,
   type Listed,
   type Moved,
   NO_NODE,
+  type Regenerated,
   type Row,
   type Same,
   type Subscription,
@@ -32,8 +35,10 @@ import {
   type Waiting,
   type Writer,
 } from "../engine.js";
+import { factsOf } from "../holders.js";
 import { Channel } from "./channel.js";
 import { failure, replyCode } from "./failure.js";
+import { attached, holdersOf } from "./holdings.js";
 import { Keys } from "./keys.js";
 import { Link } from "./link.js";
 import { Registry } from "./registry.js";
@@ -126,23 +131,30 @@ class RedisEngine implements Engine {
   }
 
   async fill(key: Key, by: Filler, known?: Version): Promise<Filled> {
-    const args = [...this.#keys.told(key), String(by.number), String(by.generation), String(known ?? 0)];
+    const args = [
+      this.#keys.record(key),
+      this.#keys.ledger,
+      String(by.number),
+      String(by.epoch),
+      String(by.generation),
+      String(known ?? 0),
+    ];
     return filled(await this.#within(() => this.#scripts.run("fill-2", args)), known);
   }
 
   create(key: Key, body: Buffer, deadlines: Deadlines, by = NO_NODE, fresh = false): Promise<Committed | Conflict | Gone> {
     const args = [...this.#keys.toldAll(key), ...texts(deadlines), body, fresh ? "1" : "0", writer(by)];
-    return this.#within(() => this.#scripts.run("create-3", args)).then(committed);
+    return this.#within(() => this.#scripts.run("create-4", args)).then(committed);
   }
 
   commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by = NO_NODE): Promise<Committed | Conflict | Gone> {
     const args = [...this.#keys.told(key), String(expected), ...texts(deadlines), body, writer(by)];
-    return this.#within(() => this.#scripts.run("commit-2", args)).then(committed);
+    return this.#within(() => this.#scripts.run("commit-3", args)).then(committed);
   }
 
   async touch(key: Key, expected: Version, deadlines: Deadlines): Promise<Touched | Moved | Gone> {
-    const args = [this.#keys.record(key), String(expected), ...texts(deadlines)];
-    const reply = await this.#within(() => this.#scripts.run("touch-1", args));
+    const args = [this.#keys.record(key), this.#keys.holders(key), String(expected), ...texts(deadlines)];
+    const reply = await this.#within(() => this.#scripts.run("touch-2", args));
     if (Array.isArray(reply)) return { outcome: "touched", idleAt: Number(reply[0]), now: Number(reply[1]) };
     const facts = header(reply);
     return "outcome" in facts ? facts : { outcome: "moved" };
@@ -150,28 +162,47 @@ class RedisEngine implements Engine {
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
     const args = [...this.#keys.toldAll(key), MARK_STAYS, writer(by)];
-    if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-3", args)));
+    if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-4", args)));
     const { link, scripts, replicas, timeoutMs } = this.#durably;
     const done = await this.#within(async () => {
       await link.connect();
-      return ended(await scripts.run("end-3", args));
+      return ended(await scripts.run("end-4", args));
     });
     // The end stands, whatever comes of this.
     const have = within(this.#clock, this.#deadlineMs, link.call(["WAIT", String(replicas), String(timeoutMs)]));
     return { ...done, durable: Number(await have.catch(() => 0)) >= replicas };
   }
 
-  regenerate(
+  async regenerate(
     from: Key,
     expected: Version,
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
     by = NO_NODE,
-  ): Promise<Committed | Conflict | Gone> {
-    const keys = [this.#keys.record(from), ...this.#keys.told(to)];
+  ): Promise<Regenerated | Conflict | Gone> {
+    const keys = [this.#keys.record(from), this.#keys.record(to), this.#keys.holders(from), this.#keys.ledger];
     const args = [...keys, String(expected), ...texts(deadlines), body, MARK_STAYS, writer(by)];
-    return this.#within(() => this.#scripts.run("regenerate-3", args)).then(committed);
+    const reply = await this.#within(() => this.#scripts.run("regenerate-4", args));
+    if (!Array.isArray(reply)) return refused(reply);
+    const [version, idleAt, now, holders, ...rest] = reply;
+    const done = committed([version, idleAt, now, ...rest]);
+    return done.outcome === "committed" ? { ...done, holders: holdersOf(holders) } : done;
+  }
+
+  async attach(key: Key, holder: Holder): Promise<Attached | Gone> {
+    const args = [this.#keys.record(key), this.#keys.holders(key), holder.nodeId, factsOf(holder)];
+    const reply = await this.#within(() => this.#scripts.run("attach-2", args));
+    return attached(reply);
+  }
+
+  async detach(key: Key, holder: Holder): Promise<void> {
+    await this.#within(() => this.#scripts.run("detach-1", [this.#keys.holders(key), holder.nodeId, factsOf(holder)]));
+  }
+
+  async holders(key: Key): Promise<readonly Holder[]> {
+    const args = [this.#keys.record(key), this.#keys.holders(key)];
+    return holdersOf(await this.#within(() => this.#scripts.run("holders-2", args)));
   }
 
   /** A record that Redis' SCAN returns twice (its table grew or shrank meanwhile) is yielded twice. */
@@ -310,14 +341,20 @@ function committed(reply: unknown): Committed | Conflict | Gone {
       return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), ...told(unannounced, waits) };
     }
   }
+  return refused(reply);
+}
+
+/** What was in the way: a value, or nothing. */
+function refused(reply: unknown): Conflict | Gone {
   const current = whole(reply);
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
 }
 
 function ended(reply: unknown): Ended {
-  const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const [state, now, holders, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
   const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-  return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
+  const outcome = outcomes[String(state)] ?? "ended";
+  return { outcome, now: Number(now), holders: holdersOf(holders), ...told(unannounced, waits) };
 }
 
 /** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */

@@ -27,14 +27,19 @@ export class Keys {
     return this.prefix + key;
   }
 
-  /** A record and the ledger: what a verb needs that writes one and tells those who have copies. */
-  told(key: Key): [record: string, ledger: string] {
-    return [this.record(key), this.ledger];
+  /** Who holds something live of a record: in its slot, and no key of a record (see `keyOf`). */
+  holders(key: Key): string {
+    return `${this.record(key)}:h`;
+  }
+
+  /** A record, its holders and the ledger: what a verb needs that writes one and tells those who have copies. */
+  told(key: Key): [record: string, holders: string, ledger: string] {
+    return [this.record(key), this.holders(key), this.ledger];
   }
 
   /** The same for a verb that may find nothing there, and then tells all nodes. */
-  toldAll(key: Key): [record: string, rows: string, ledger: string] {
-    return [this.record(key), this.registry[0], this.ledger];
+  toldAll(key: Key): [record: string, rows: string, holders: string, ledger: string] {
+    return [this.record(key), this.registry[0], this.holders(key), this.ledger];
   }
 
   /** The key that a name from SCAN stands for, if it is a record's. */

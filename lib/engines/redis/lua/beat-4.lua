@@ -14,7 +14,8 @@ if about ~= ARGV[3] then
 end
 local grace = reap(lease_ms)
 local refused = 0
--- Also of one that trusts no copies the ledger knows: a ledger that doesn't know a writer was lost (copies.lua).
+-- A ledger that was lost learns again whose number this is, also of one that trusts no copies (copies.lua).
+redis.call('HSET', KEYS[4], 'e' .. number, ARGV[2])
 redis.call('HSETNX', KEYS[4], 'u' .. number, 0)
 if ARGV[5] ~= '0' then
   local ledger = KEYS[4]

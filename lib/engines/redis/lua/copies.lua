@@ -1,7 +1,7 @@
 -- Stands behind record.lua in front of every verb that writes a value: tells those who may have a copy of the old one.
--- The ledger (the last of KEYS), a hash of three fields a node number:
+-- The ledger (the last of KEYS), a hash of four fields a node number:
 --   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
---   g<number>  the highest generation with which it filled a copy
+--   g<number>  the highest generation with which it filled a copy;  e<number>  whose number it is: the epoch of its join
 -- and `strangers`: until when nodes that the registry lost may trust copies. Bit 63 of `told` says that they may have one of this.
 -- A writer, one of ARGV: "number epoch keep sentAt doubt generation serial"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
@@ -17,11 +17,13 @@ local me, keep, sent_at, generation = tonumber(writer[1]), writer[3] == '1', ton
 -- This clock jumped, perhaps (or the command was slow): what it granted may seem to be over and not be.
 local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
 -- Its node gave it up and has filled copies since: it must be told like any other.
-local known = me >= 0 and redis.call('HMGET', ledger, 'g' .. me, 'u' .. me) or { false, '0' }
+local known = me >= 0 and redis.call('HMGET', ledger, 'g' .. me, 'e' .. me) or {}
+-- The ledger doesn't know this node by its number, as it does from its join on: it was lost, and perhaps all else that told who has
+-- copies. The number may be another's by now, who must be told like anybody.
+local lost = writer[5] == '2' or (me >= 0 and known[2] ~= writer[2])
+if me >= 0 and known[2] ~= writer[2] then me = -1 end
 local highest = tonumber(known[1] or 0)
 local late = me >= 0 and generation < highest
--- The ledger doesn't know the writer, whom it knows from its join on: it was lost, and perhaps all else that told who has copies.
-local lost = writer[5] == '2' or not known[2]
 local unannounced, strangers = 0, 0
 
 local function has(high, low, number)

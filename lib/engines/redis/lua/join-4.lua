@@ -19,5 +19,6 @@ redis.call('HSET', meta, 'epoch', epoch)
 write_row(node_id, number, epoch, '0', about, lease_ms)
 -- A lease that still runs under this number, its row lost, goes on counting.
 redis.call('HSETNX', KEYS[4], 'u' .. number, 0)
+redis.call('HSET', KEYS[4], 'e' .. number, string.format('%.0f', epoch))
 revise()
 return { number, epoch, now, fact('revision') }

@@ -1,5 +1,5 @@
 -- Stores a first record. If one was there that somebody may still have a copy of (it was evicted, or expired), all nodes are told.
--- KEYS     the record's key; the registry's rows; the ledger
+-- KEYS     the record's key; the registry's rows; its holders', of which a first record has none; the ledger
 -- ARGV     idleMs, absoluteAt, body, 1 if the id was made just now, writer (see copies.lua)
 -- Returns  as commit when stored; else what is there: the value
 local state, version, facts = look(KEYS[1])
@@ -8,4 +8,5 @@ local idle_at = idle_deadline(ARGV[1], ARGV[2])
 local high, low = 0, 0
 if ARGV[4] ~= '1' then high, low = affected(version > 0 and facts or nil) end
 version = store('R', KEYS[1], version, idle_at, facts_after(high, low, keep), ARGV[3])
+redis.call('DEL', KEYS[3])
 return announce(KEYS[1], version, high, low, 'new', { version, idle_at, now })
