@@ -3,9 +3,8 @@
  * this node's own monotonic clock. The invariant: an answer counts only for the very drop that it names.
  */
 import type { Clock } from "../clock.js";
-import type { Waiting } from "../engines/engine.js";
+import type { Acked, Waiting } from "../engines/engine.js";
 import type { Key } from "../names.js";
-import type { Acked } from "./notices.js";
 
 /** Clocks tick at the same rate, but for this, and timers fire a little late. */
 const DRIFT = 1.05;

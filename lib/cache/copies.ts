@@ -6,6 +6,7 @@
  */
 import type { Clock, EngineClock } from "../clock.js";
 import {
+  type Acked,
   COPY_LEASE_MS,
   type Echo,
   type Engine,
@@ -22,7 +23,7 @@ import type { Loaded } from "../session/record.js";
 import { Acks, type Awaited } from "./acks.js";
 import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
-import { type Acked, acksText, type Notice, parseNotice } from "./notices.js";
+import { acksText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
 import { type Ticket, Tickets } from "./tickets.js";
 
@@ -335,7 +336,9 @@ export class Copies {
     for (const { number, epoch, acked } of this.#outbox.values()) {
       this.counts.acks += 1;
       // One that is lost costs the writer a wait, no more.
-      this.#engine.publish(nodeChannel(number), acksText(this.#number, epoch, acked)).catch(() => {});
+      const [channel, text] = [nodeChannel(number), acksText(this.#number, epoch, acked)];
+      const sent = this.#engine.answer?.(channel, text, this.#number, acked) ?? this.#engine.publish(channel, text);
+      sent.catch(() => {});
     }
     this.#outbox.clear();
   }

@@ -2,6 +2,7 @@
  * What comes in on a node's channel, as text: the echo of its own beat, a drop, or an ack to a drop of its own. The engine writes the
  * first two (engines/redis/lua), nodes the third. What can't be read is none: counts and leases then find out that something is missing.
  */
+import type { Acked } from "../engines/engine.js";
 import { isKey, type Key } from "../names.js";
 
 export type Notice =
@@ -17,11 +18,6 @@ export type Notice =
     }
   /** A node has nothing older than `version` of that key any more; for the writer of that epoch. */
   | { readonly kind: "acks"; readonly number: number; readonly epoch: number; readonly acked: readonly Acked[] };
-
-export interface Acked {
-  readonly key: Key;
-  readonly version: number;
-}
 
 export function parseNotice(text: string): Notice | undefined {
   const [kind, ...rest] = text.split(" ");

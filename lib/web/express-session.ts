@@ -37,8 +37,7 @@ export class AnynodeStore extends session.Store {
 
   /** The session of an id, as plain data that belongs to the caller; undefined if there is none. */
   override get(sid: string, callback?: Callback<Data | undefined>): Promise<Data | undefined> {
-    const data = this.#get(sid);
-    return this.sessions.local ? answerInTurn(data, callback) : answer(data, callback);
+    return answerInTurn(this.#get(sid), callback);
   }
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */

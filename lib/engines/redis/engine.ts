@@ -8,6 +8,7 @@ import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
 import { isVersion } from "../../names.js";
 import {
+  type Acked,
   type Beaten,
   type Committed,
   type Conflict,
@@ -187,6 +188,13 @@ class RedisEngine implements Engine {
 
   async publish(channel: string, message: string): Promise<void> {
     await this.#within(() => this.#link.call(["PUBLISH", this.#keys.channel(channel), message]));
+  }
+
+  async answer(channel: string, message: string, number: number, answered: readonly Acked[]): Promise<void> {
+    const keys = answered.map(({ key }) => this.#keys.record(key));
+    const versions = answered.map(({ version }) => String(version));
+    const args = [...keys, String(number), this.#keys.channel(channel), message, ...versions];
+    await this.#within(() => this.#scripts.run("answer-n", args, keys.length));
   }
 
   async subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription> {
