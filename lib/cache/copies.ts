@@ -231,6 +231,8 @@ export class Copies {
     this.#beatenAt = now;
     // The engine's clock may have jumped right before: leases that look over may not be.
     this.#clockDoubtUntil = now + DOUBT_MS;
+    // Whoever hasn't come back yet has no copies any more by then.
+    if (this.#ledgerDoubtUntil > now) this.#ledgerDoubtUntil = now + DOUBT_MS;
     this.#heardAt = now;
     this.#firstBeat = true;
     if (this.#leasing && (moved || this.#subscription === undefined)) await this.#subscribe();
@@ -265,7 +267,13 @@ export class Copies {
     this.#fleetChecked = checked;
   }
 
-  /** Fenced, or leaving: this node is nobody. */
+  /** This node's row is gone: it lapsed, or the engine lost all that it knew, and then it can't tell who has copies. */
+  fenced(): void {
+    this.ended();
+    this.#ledgerDoubtUntil = Number.POSITIVE_INFINITY;
+  }
+
+  /** Leaving: this node is nobody. */
   ended(): void {
     this.#lease.end();
     this.#beatenAt = Number.NEGATIVE_INFINITY;

@@ -42,7 +42,9 @@ export interface Pulse {
   beaten(sentAt: number, mute: boolean, forgotten: boolean): void;
   /** The rows changed; whether a live node reads by asking. */
   fleet(checked: boolean): void;
-  /** Fenced, or leaving: this node is nobody. */
+  /** Its row is gone, and with it perhaps all that the engine knew: this node is nobody until it has joined again. */
+  fenced(): void;
+  /** Leaving: this node is nobody. */
   ended(): void;
 }
 
@@ -216,7 +218,7 @@ export class Registry {
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
-        this.#pulse.ended();
+        this.#pulse.fenced();
         if (this.state === "left") return;
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });

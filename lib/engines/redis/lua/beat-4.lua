@@ -13,9 +13,10 @@ if about ~= ARGV[3] then
   revise()
 end
 local grace = reap(lease_ms)
-local refused, unknown = 0, 0
+local refused, unknown, ledger = 0, 0, KEYS[4]
+-- Whoever reads by asking is written down, too: a ledger that doesn't know a writer was lost (copies.lua).
+if ARGV[6] == '0' then redis.call('HSETNX', ledger, 'u' .. number, 0) end
 if ARGV[5] ~= '0' then
-  local ledger = KEYS[4]
   if ARGV[6] ~= '0' then unknown = redis.call('HSET', ledger, 'u' .. number, now + tonumber(ARGV[6])) end
   local count = redis.call('HGET', ledger, 'd' .. number)
   if not count then

@@ -15,6 +15,8 @@ local me, keep, sent_at = tonumber(writer[1]), writer[3] == '1', tonumber(writer
 -- It ran later than it should, so its node may have given it up; or this clock jumped, so what it granted seems to be over.
 local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
 local unannounced = 0
+-- The ledger doesn't know the writer, whose every beat is written down there: it was lost, and nobody knows who has copies.
+local lost = false
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -58,6 +60,7 @@ local function affected(facts)
     end
     return high, low
   end
+  lost = me >= 0 and redis.call('HEXISTS', ledger, 'u' .. me) == 0
   local all = redis.call('HGETALL', ledger)
   for i = 1, #all, 2 do
     local number = tonumber(string.match(all[i], '^u(%d+)$'))
@@ -83,7 +86,7 @@ local function announce(key, version, high, low, what, reply)
   local at = #reply + 1
   reply[at] = 0
   local my_high, my_low = bit_of(me)
-  if not suspect and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
+  if not suspect and not lost and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
   local message = string.format('drop %s %.0f %s %s %s', string.sub(key, #ledger - 16), version, writer[1], writer[2], what)
   for number = 0, 62 do
     if has(high, low, number) and (number ~= me or suspect) then
@@ -96,7 +99,7 @@ local function announce(key, version, high, low, what, reply)
     end
   end
   -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
-  if writer[5] == '2' then
+  if writer[5] == '2' or lost then
     table.insert(reply, -1)
     table.insert(reply, COPY_LEASE)
   end
