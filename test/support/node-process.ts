@@ -19,8 +19,8 @@ export async function startNode(host: Host["name"], engine: string): Promise<Nod
   const child = startChild("node.ts", [host, engine]);
   return {
     url: await child.line(),
-    freeze: () => void process.kill(child.pid, "SIGSTOP"),
-    thaw: () => void process.kill(child.pid, "SIGCONT"),
+    freeze: () => void child.process.kill("SIGSTOP"),
+    thaw: () => void child.process.kill("SIGCONT"),
     async kill() {
       child.process.kill("SIGKILL");
       await child.ended;

@@ -35,6 +35,8 @@ export async function serve(host: Host, sessions: Sessions, options: HostOptions
     if (verb === "open") gates.open(name);
     (verb === "open" ? Promise.resolve() : gates.arrived(name)).then(() => res.end("{}"));
   });
+  // A node that was stopped would close what it kept, just when somebody sends on it.
+  server.keepAliveTimeout = 0;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
