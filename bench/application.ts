@@ -42,9 +42,11 @@ async function storeOf(name: Exclude<SubjectName, "bare">, { redisUrl, directory
     "anynode-memory": () => "memory:",
     "anynode-lmdb": () => `lmdb:${directory}`,
     "anynode-redis": () => redisUrl,
+    "anynode-redis-checked": () => redisUrl,
     "anynode-ioredis": () => overIoredis(redisUrl),
   };
-  const store = new AnynodeStore({ engine: await engines[name]() });
+  const reads = name === "anynode-redis-checked" ? "checked" : "leased";
+  const store = new AnynodeStore({ engine: await engines[name](), reads });
   await store.sessions.ready();
   return store;
 }
