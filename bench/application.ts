@@ -42,11 +42,13 @@ async function storeOf(name: Exclude<SubjectName, "bare">, { redisUrl, directory
     "anynode-memory": () => "memory:",
     "anynode-lmdb": () => `lmdb:${directory}`,
     "anynode-redis": () => redisUrl,
+    "anynode-redis-checked": () => redisUrl,
     "anynode-redis-sealed": () => redisUrl,
     "anynode-ioredis": () => overIoredis(redisUrl),
   };
   const store = new AnynodeStore({
     engine: await engines[name](),
+    reads: name === "anynode-redis-checked" ? "checked" : "leased",
     keyring: name === "anynode-redis-sealed" ? [{ id: "2030-01", key: randomBytes(32) }] : ["plain"],
   });
   await store.sessions.ready();

@@ -26,7 +26,7 @@ export class Connections {
 
   /** Requests `path` that many times, with each cookie in turn. Anything but a 200 fails the run. */
   async run(path: string, cookies: readonly string[], requests: number): Promise<Reply[]> {
-    const texts = cookies.map((cookie) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${cookie && `Cookie: ${cookie}\r\n`}\r\n`);
+    const texts = cookies.map((cookie) => requestOf(path, cookie));
     const replies: Reply[] = [];
     let sent = 0;
     const work = async (socket: Socket) => {
@@ -39,9 +39,20 @@ export class Connections {
     return replies;
   }
 
+  /** One request over the connection of that number, which must have none in flight. */
+  async send(connection: number, path: string, cookie: string): Promise<Reply> {
+    const socket = this.#sockets[connection];
+    if (socket === undefined) throw new RangeError(`no connection ${connection}`);
+    return exchange(socket, requestOf(path, cookie));
+  }
+
   close(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+function requestOf(path: string, cookie: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: bench\r\n${cookie && `Cookie: ${cookie}\r\n`}\r\n`;
 }
 
 function exchange(socket: Socket, request: string): Promise<Reply> {

@@ -15,6 +15,8 @@ export function report(figures: Figures): string {
     "",
     ...comparisonTable(figures),
     ...redisTable(figures),
+    ...latencyTable(figures),
+    ...alternationTable(figures),
     barsTable(bars(figures), options.rounds),
   ].join("\n");
 }
@@ -40,6 +42,20 @@ function redisTable({ redis }: Figures): string[] {
   );
   const heading = "Redis, per request, and bytes of memory per session by MEMORY USAGE (by used_memory).";
   return [heading, table(["subject", "route", "commands", "changes", "network bytes", "memory"], costs), ""];
+}
+
+function latencyTable({ latencies }: Figures): string[] {
+  if (latencies.length === 0) return [];
+  const lines = latencies.map((one) => [one.subject, one.medianMs.toFixed(2), one.addedMs.toFixed(2)]);
+  const heading = "Redis 1 ms away, each way: ms of a read-only request, median, and by how much more than bare Express.";
+  return [heading, table(["subject", "ms", "added"], lines), ""];
+}
+
+function alternationTable({ alternations }: Figures): string[] {
+  if (alternations.length === 0) return [];
+  const lines = alternations.map((one) => [one.ours, one.other, interval(one.throughput)]);
+  const heading = "Each session written on every request, by 4 nodes in turn: our requests per second ÷ the other's.";
+  return [heading, table(["ours", "other", "throughput"], lines), ""];
 }
 
 function barsTable(all: readonly Bar[], rounds: number): string {

@@ -6,7 +6,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { alternations } from "./alternation.js";
 import { bars, comparisons, type Figures, type RedisFigures } from "./bars.js";
+import { latencies } from "./latency.js";
 import { average, ratio } from "./ratio.js";
 import { redisCost } from "./redis-cost.js";
 import { redisMemory } from "./redis-memory.js";
@@ -22,6 +24,8 @@ const HELP = `npm run bench -- [options]
 
 const CONNECTIONS = 16;
 const SESSIONS = 200;
+/** Rounds of what takes several processes for a subject. */
+const FEW = 15;
 const ROUTES: readonly Route[] = ["read", "write"];
 
 interface Options {
@@ -81,6 +85,8 @@ async function measure(subjects: readonly Subject[], options: Options): Promise<
         })),
       ),
     redis: await redisFigures(subjects, options),
+    latencies: await latencies(options.names, Math.min(options.rounds, FEW)),
+    alternations: await alternations(options.names, Math.min(options.rounds, FEW)),
   };
 }
 

@@ -13,6 +13,7 @@ export const subjectNames = [
   "anynode-memory",
   "anynode-lmdb",
   "anynode-redis",
+  "anynode-redis-checked",
   "anynode-redis-sealed",
   "anynode-ioredis",
 ] as const;
@@ -21,6 +22,7 @@ export type SubjectName = (typeof subjectNames)[number];
 export const redisSubjects: readonly SubjectName[] = [
   "connect-redis",
   "anynode-redis",
+  "anynode-redis-checked",
   "anynode-redis-sealed",
   "anynode-ioredis",
 ];

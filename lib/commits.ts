@@ -208,6 +208,7 @@ function notSent(cause: unknown): AnynodeError {
 
 /** Takes out of `jobs`, in place, those for which `settled` says yes. */
 function remove(jobs: Job[], settled: (job: Job) => boolean): void {
-  const left = jobs.filter((job) => !settled(job));
-  jobs.splice(0, jobs.length, ...left);
+  let left = 0;
+  for (const job of jobs) if (!settled(job)) jobs[left++] = job;
+  jobs.length = left;
 }

@@ -7,6 +7,7 @@
 import type { Clock, EngineClock } from "../clock.js";
 import {
   COPY_LEASE_MS,
+  type Dropped,
   type Echo,
   type Engine,
   LEASE_MARGIN_MS,
@@ -99,7 +100,7 @@ export class Copies {
   /** Our own writes under way, by key: when the oldest was sent. */
   readonly #underWay = new Map<Key, { sentAt: number; count: number }>();
   /** Acks to go out with the end of this turn, by writer. */
-  readonly #outbox = new Map<string, { number: number; epoch: number; acked: Acked[] }>();
+  readonly #outbox = new Map<string, { number: number; epoch: number; acked: Acked[]; dropped: Dropped[] }>();
 
   constructor(engine: Engine, clock: Clock, engineClock: EngineClock, reads: ReadMode) {
     this.#engine = engine;
@@ -426,7 +427,7 @@ export class Copies {
     } else if (notice?.kind === "acks" && notice.epoch === this.#epoch) this.#acks.heard(notice.number, notice.by, notice.acked);
   }
 
-  #dropped({ key, writer, epoch, serial, ended }: Extract<Notice, { kind: "drop" }>): void {
+  #dropped({ key, version, writer, epoch, serial, ended }: Extract<Notice, { kind: "drop" }>): void {
     this.#lease.heardDrop();
     // Whatever its version: after a record was lost and made anew versions say nothing.
     const entry = this.#near.drop(key);
@@ -435,23 +436,28 @@ export class Copies {
     const closed = ended ? this.onEnded(key) : 0;
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
-    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { serial, closed });
+    if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { serial, closed }, { key, version });
   }
 
   /** Together with the other answers of this turn. */
-  #answer(number: number, epoch: number, acked: Acked): void {
+  #answer(number: number, epoch: number, acked: Acked, dropped: Dropped): void {
     const to = `${number} ${epoch}`;
     if (this.#outbox.size === 0) queueMicrotask(() => this.#send());
     const waiting = this.#outbox.get(to);
-    if (waiting === undefined) this.#outbox.set(to, { number, epoch, acked: [acked] });
-    else waiting.acked.push(acked);
+    if (waiting === undefined) this.#outbox.set(to, { number, epoch, acked: [acked], dropped: [dropped] });
+    else {
+      waiting.acked.push(acked);
+      waiting.dropped.push(dropped);
+    }
   }
 
   #send(): void {
-    for (const { number, epoch, acked } of this.#outbox.values()) {
+    for (const { number, epoch, acked, dropped } of this.#outbox.values()) {
       this.counts.acks += 1;
+      const [channel, text] = [nodeChannel(number), acksText(this.#number, this.#epoch, epoch, acked)];
+      const sent = this.#engine.answer?.(channel, text, this.#number, dropped) ?? this.#engine.publish(channel, text);
       // One that is lost costs the writer a wait, no more.
-      this.#engine.publish(nodeChannel(number), acksText(this.#number, this.#epoch, epoch, acked)).catch(() => {});
+      sent.catch(() => {});
     }
     this.#outbox.clear();
   }

@@ -59,6 +59,11 @@ export interface Waiting {
   readonly number: number;
   readonly leftMs: number;
 }
+/** A write that a node was told of. */
+export interface Dropped {
+  readonly key: Key;
+  readonly version: number;
+}
 /** Who writes. Engines without copies don't look at it. */
 export interface Writer {
   /** Its number and epoch in the registry; -1 and 0 before it joined. */
@@ -230,6 +235,11 @@ export interface Engine {
    * can't be written down (no room): then it doesn't count.
    */
   fill?(key: Key, by: Filler, known?: Version): Promise<Filled>;
+  /**
+   * Only of engines with copies: publishes what the node of that number answers to drops, and no longer counts it, for these very versions,
+   * among those who were told and may not have heard yet.
+   */
+  answer?(channel: string, message: string, number: number, answered: readonly Dropped[]): Promise<void>;
   /**
    * Stores a first record. `conflict` if there is one already, `gone` (`ended: true`) if an ended mark stands.
    * `fresh`: the id was made just now, so nobody can have a copy of an earlier record that the engine lost.

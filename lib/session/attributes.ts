@@ -3,6 +3,7 @@
  * A view parses an attribute when it is first touched; what was never touched is neither parsed nor compared.
  */
 import { AnynodeError } from "../errors.js";
+import { hidden } from "../hidden.js";
 
 /** name → JSON text. Never changed once made: requests share it. */
 export type AttributeTexts = ReadonlyMap<string, string>;
@@ -25,10 +26,15 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
 
 /** Names that would shadow something of the prototype are refused, on write and on read. */
 export function isAttributeName(name: string): boolean {
-  return (
-    !FORBIDDEN.has(name) && name.length <= MAX_NAME_BYTES && Buffer.byteLength(name) <= MAX_NAME_BYTES && name.isWellFormed()
-  );
+  if (accepted.has(name)) return true;
+  const accepts =
+    !FORBIDDEN.has(name) && name.length <= MAX_NAME_BYTES && Buffer.byteLength(name) <= MAX_NAME_BYTES && name.isWellFormed();
+  if (accepts && accepted.size < MAX_ACCEPTED) accepted.add(name);
+  return accepts;
 }
+/** An application's sessions have the same few names again and again: each is looked at once. Bounded: names may come from visitors. */
+const accepted = new Set<string>();
+const MAX_ACCEPTED = 1_000;
 
 /**
  * The attributes of a plain object as they would be stored, without those named in `except`. As in JSON.stringify, a Date becomes its
@@ -36,9 +42,9 @@ export function isAttributeName(name: string): boolean {
  */
 export function textsOf(object: object, except: ReadonlySet<string> = NOTHING): AttributeTexts {
   const texts = new Map<string, string>();
-  for (const [name, value] of Object.entries(object)) {
+  for (const name of Object.keys(object)) {
     if (except.has(name)) continue;
-    const text = textOf(name, value);
+    const text = textOf(name, Reflect.get(object, name));
     if (text !== undefined) texts.set(name, text);
   }
   return texts;
@@ -69,13 +75,20 @@ export function textOf(name: string, value: unknown): string | undefined {
 export function objectOf(texts: AttributeTexts): Record<string, unknown> {
   let whole = wholes.get(texts);
   if (whole === undefined) {
-    whole = `{${Array.from(texts, ([name, text]) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
+    whole = "{";
+    for (const [name, text] of texts) whole += `${whole === "{" ? "" : ","}${quoted(name)}:${text}`;
+    whole += "}";
     wholes.set(texts, whole);
   }
   return JSON.parse(whole);
 }
 /** One text of all attributes parses faster than many; for records that requests share it is made once. */
-const wholes = new WeakMap<AttributeTexts, string>();
+const wholes = hidden<string>();
+
+/** A name as JSON text. Most are plain words, which need no escaping. */
+function quoted(name: string): string {
+  return /^\w*$/.test(name) ? `"${name}"` : JSON.stringify(name);
+}
 
 /**
  * The attributes as an object of own, enumerable accessors, each of which becomes a data property when it is first touched. It spreads,

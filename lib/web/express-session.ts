@@ -1,11 +1,12 @@
 /**
  * The drop-in for express-session: it keeps the cookie, anynode keeps the session. One changed line: `store: new AnynodeStore()`.
- * A session that this store gave out is saved as what its request changed, merged with what others changed; a WeakMap from the Session
- * object to where it comes from tells. An object of other make replaces the whole record.
+ * A session that this store gave out is saved as what its request changed, merged with what others changed; a hidden
+ * field of the Session object tells where it comes from. An object of other make replaces the whole record.
  */
 import session from "express-session";
 import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
+import { hidden } from "../hidden.js";
 import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import type { Loaded } from "../session/record.js";
@@ -21,13 +22,16 @@ type Request = Parameters<session.Store["createSession"]>[0];
 
 /** The cookie is header, not attribute. The rest is what the Session object itself needs: such an attribute would break its requests. */
 const COOKIE: ReadonlySet<string> = new Set(["cookie"]);
-const RESERVED: ReadonlySet<string> = new Set(["id", "req", "save", "reload", "regenerate", "destroy", "touch", "resetMaxAge"]);
+const RESERVED: ReadonlySet<string> = new Set([
+  ...["id", "req", "save", "reload", "regenerate", "destroy", "touch", "resetMaxAge"],
+  ...Object.getOwnPropertyNames(Object.prototype),
+]);
 
 export class AnynodeStore extends session.Store {
   /** The sessions behind this store: `ready()`, `registry`, `on()`, `update()`, `drain()`, `close()`. */
   readonly sessions: Sessions;
-  readonly #given = new WeakMap<object, Origin>();
-  readonly #origins = new WeakMap<object, Origin>();
+  readonly #given = hidden<Origin>();
+  readonly #origins = hidden<Origin>();
 
   /** With sessions made by `anynode()`, or with its options. `new AnynodeStore()` keeps sessions in `./data/sessions` (LMDB). */
   constructor(sessions: Sessions | AnynodeOptions = {}) {
@@ -37,8 +41,7 @@ export class AnynodeStore extends session.Store {
 
   /** The session of an id, as plain data that belongs to the caller; undefined if there is none. */
   override get(sid: string, callback?: Callback<Data | undefined>): Promise<Data | undefined> {
-    const data = this.#get(sid);
-    return this.sessions.local ? answerInTurn(data, callback) : answer(data, callback);
+    return answerInTurn(this.#get(sid), callback);
   }
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */
@@ -115,16 +118,18 @@ export class AnynodeStore extends session.Store {
 
   #give(sid: string, loaded: Loaded | undefined): Data | undefined {
     if (loaded === undefined) return undefined;
-    const data = this.#dataOf(loaded);
-    this.#given.set(data, new Origin(this.sessions, sid, loaded, shown(loaded.record.attributes)));
+    const attributes = shown(loaded.record.attributes);
+    const data = this.#dataOf(loaded, attributes);
+    this.#given.set(data, new Origin(this.sessions, sid, loaded, attributes));
     return data;
   }
 
-  #dataOf(loaded: Loaded): Data {
+  #dataOf(loaded: Loaded, attributes = shown(loaded.record.attributes)): Data {
     const cookie = cookieOf(loaded.record.header);
     const expires =
       cookie.originalMaxAge === null ? null : new Date(Date.now() + this.sessions.remainingMs(loaded)).toISOString();
-    const data = Object.assign(objectOf(shown(loaded.record.attributes)), { cookie: { ...cookie, expires } });
+    const data = objectOf(attributes);
+    data["cookie"] = { ...cookie, expires };
     if (!isData(data)) throw new AnynodeError("RECORD_UNREADABLE", "A session without a cookie; this is a bug in anynode.");
     return data;
   }
@@ -189,7 +194,7 @@ function shown(attributes: AttributeTexts): AttributeTexts {
 
 /** Names that a Session object doesn't take: express-session drops them silently when it loads a session. */
 function isReserved(name: string): boolean {
-  return RESERVED.has(name) || name in Object.prototype;
+  return RESERVED.has(name);
 }
 
 /** express-session's middleware gives every store its `generate`. */

@@ -2,6 +2,7 @@
  * The cookie of a session as its host knows it, kept in the record's header: settings as they are, `expires` by the engine's clock.
  * `maxAge` is the session's idle timeout. Without it the cookie lasts as long as the browser, and the session for the default.
  */
+import { hidden } from "../hidden.js";
 import type { Header } from "../session/record.js";
 import type { HeaderPatch } from "../sessions.js";
 
@@ -58,7 +59,7 @@ export function cookieOf(header: Header): StoredCookie {
   return cookie;
 }
 /** Headers are shared by the requests of a session: each is parsed once. */
-const cookies = new WeakMap<Header, StoredCookie>();
+const cookies = hidden<StoredCookie>();
 
 function parsed(text: string): StoredCookie {
   if (text === "") return { originalMaxAge: null, httpOnly: true, path: "/" };

@@ -8,6 +8,9 @@ import { type RedisServer, startRedis } from "./redis.js";
 
 export interface NodeProcess {
   readonly url: string;
+  /** SIGSTOP: its connections stay open, nothing answers. */
+  freeze(): void;
+  thaw(): void;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
 }
@@ -16,6 +19,8 @@ export async function startNode(host: Host["name"], engine: string): Promise<Nod
   const child = startChild("node.ts", [host, engine]);
   return {
     url: await child.line(),
+    freeze: () => void child.process.kill("SIGSTOP"),
+    thaw: () => void child.process.kill("SIGCONT"),
     async kill() {
       child.process.kill("SIGKILL");
       await child.ended;

@@ -43,7 +43,10 @@ export class Channel {
     return {
       close: async () => {
         // On a connection that is gone there is nothing to give up.
-        if (this.#leave(name, topic, listener) && this.#link.holds(topic.on)) await topic.unsubscribe();
+        if (!this.#leave(name, topic, listener)) return;
+        if (this.#link.holds(topic.on)) await topic.unsubscribe();
+        // Else it would keep a process from ending whose application keeps the engine open.
+        if (this.#topics.size === 0) this.#link.rest();
       },
     };
   }

@@ -14,6 +14,7 @@ import {
   type Committed,
   type Conflict,
   type Deadlines,
+  type Dropped,
   type Echo,
   ENDED_MARK_MS,
   type Ended,
@@ -246,6 +247,13 @@ class RedisEngine implements Engine {
 
   async publish(channel: string, message: string): Promise<void> {
     await this.#within(() => this.#link.call(["PUBLISH", this.#keys.channel(channel), message]));
+  }
+
+  async answer(channel: string, message: string, number: number, answered: readonly Dropped[]): Promise<void> {
+    const keys = answered.map(({ key }) => this.#keys.record(key));
+    const versions = answered.map(({ version }) => String(version));
+    const args = [...keys, String(number), this.#keys.channel(channel), message, ...versions];
+    await this.#within(() => this.#scripts.run("answer-n", args, keys.length));
   }
 
   async subscribe(channel: string, onMessage: (message: string) => void): Promise<Subscription> {

@@ -69,6 +69,15 @@ export class Link {
     if (this.#client !== undefined) this.#lost(this.#client, reason);
   }
 
+  /** Lets go of the connection until it is needed again. */
+  rest(): void {
+    this.#cancelWait?.();
+    this.#stood = false;
+    const client = this.#client;
+    this.#client = undefined;
+    client?.close();
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelWait?.();

@@ -1,5 +1,5 @@
 /**
- * The Lua verbs, one file each, named <verb>-<number of keys>.lua; the head of each file is its contract.
+ * The Lua verbs, one file each, named <verb>-<number of keys>.lua ("n": as many as the caller says); the head of each file is its contract.
  * A server that doesn't know a script (it restarted, or its scripts were flushed) is given it once, and asked once more.
  */
 import { createHash } from "node:crypto";
@@ -11,6 +11,7 @@ import { replyCode } from "./failure.js";
 /** Which shared heads stand in front of which verb. */
 const HEADS = {
   "fill-2": ["record"],
+  "answer-n": ["record"],
   "create-4": ["record", "copies"],
   "commit-3": ["record", "copies"],
   "touch-2": ["record"],
@@ -42,9 +43,9 @@ export class Scripts {
     this.#call = call;
   }
 
-  async run(verb: Verb, keysAndArguments: readonly Argument[]): Promise<unknown> {
+  async run(verb: Verb, keysAndArguments: readonly Argument[], keys?: number): Promise<unknown> {
     const script = this.#script(verb);
-    const command = ["EVALSHA", script.sha, script.keyCount, ...keysAndArguments];
+    const command = ["EVALSHA", script.sha, keys === undefined ? script.keyCount : String(keys), ...keysAndArguments];
     try {
       return await this.#call(command);
     } catch (error) {

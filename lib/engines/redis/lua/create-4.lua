@@ -5,8 +5,8 @@
 local state, version, facts = look(KEYS[1])
 if state ~= 'missing' then return redis.call('GET', KEYS[1]) end
 local idle_at = idle_deadline(ARGV[1], ARGV[2])
-local high, low = 0, 0
-if ARGV[4] ~= '1' then high, low = affected(version > 0 and facts or nil) end
+if ARGV[4] == '1' then return { store('R', KEYS[1], version, idle_at, facts_after(0, 0, keep), ARGV[3]), idle_at, now, 0 } end
+local high, low = affected(version > 0 and facts or nil)
 version = store('R', KEYS[1], version, idle_at, facts_after(high, low, keep), ARGV[3])
 redis.call('DEL', KEYS[3])
 return announce(KEYS[1], version, high, low, 'new', { version, idle_at, now })
