@@ -16,6 +16,12 @@ export type CommitOutcome =
   /** The session ended or expired: nothing was stored. */
   | { readonly outcome: "gone"; readonly ended: boolean };
 
+/** The session goes on under another key: nothing was stored, and what is wanted is to be asked there. */
+export interface MovedOn {
+  readonly outcome: "moved";
+  readonly to: Key;
+}
+
 /**
  * What one caller wants, as a pure function of what is there: it may run again. Giving back the very same record means nothing to store.
  * `undefined` = there is no record; only asked when `mayCreate`. If it throws, this caller alone gets the error.
@@ -24,13 +30,15 @@ export interface Wish {
   readonly mayCreate: boolean;
   /** The id was made just now: nobody can know anything of it. */
   readonly fresh?: boolean;
+  /** Whether this node would like a copy of what is stored. Default true. */
+  readonly keeps?: boolean;
   apply(current: SessionRecord | undefined): SessionRecord;
 }
 
 interface Job extends Wish {
   readonly loaded: Loaded | undefined;
   readonly askedAt: number;
-  readonly resolve: (outcome: CommitOutcome) => void;
+  readonly resolve: (outcome: CommitOutcome | MovedOn) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -53,11 +61,11 @@ export class Commits {
     this.#deadlineMs = deadlineMs;
   }
 
-  commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
+  commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome | MovedOn> {
     return new Promise((resolve, reject) => {
       const askedAt = this.#clock.monotonic();
-      const { mayCreate, fresh = false } = wish;
-      const job: Job = { mayCreate, fresh, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
+      const { mayCreate, fresh = false, keeps = true } = wish;
+      const job: Job = { mayCreate, fresh, keeps, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
       const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         lane.push(job);
@@ -106,7 +114,10 @@ export class Commits {
       if (record === current?.record) return this.#resolve(jobs, current);
       const sentAt = this.#clock.monotonic();
       const body = this.#codec.encode(record, key);
-      const writing = this.#copies.writing(key, true);
+      const writing = this.#copies.writing(
+        key,
+        jobs.every((job) => job.keeps),
+      );
       const fresh = jobs.some((job) => job.fresh);
       const result = await this.#store(writing, current, body, deadlinesOf(record.header), fresh);
       if (result.outcome === "committed") {
@@ -153,6 +164,11 @@ export class Commits {
   /** All jobs, one after the other, on what is there now. Those that can't are settled and leave. */
   #fold(current: Loaded | undefined, jobs: Job[]): SessionRecord | undefined {
     let record = current?.record;
+    const to = record?.header.movedTo ?? "";
+    if (to !== "") {
+      for (const job of jobs.splice(0)) job.resolve({ outcome: "moved", to });
+      return undefined;
+    }
     remove(jobs, (job) => {
       // A session that began later under the same id (`genid`) is another one.
       const another = job.loaded !== undefined && record?.header.createdAt !== job.loaded.record.header.createdAt;

@@ -23,6 +23,8 @@ const STATUS = {
   CONTENDED: 503,
   /** The session ended while this was under way. Nothing was stored. */
   SESSION_ENDED: 401,
+  /** A sign-in of a person who has as many sessions as the option maxPerUser allows. Nothing was stored. */
+  TOO_MANY_SESSIONS: 403,
   /** An attribute with a forbidden name, or a value that JSON can't hold. Nothing was sent. */
   ATTRIBUTE_INVALID: 500,
   /** A session over the size limits. Nothing was sent. */

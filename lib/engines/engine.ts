@@ -28,6 +28,15 @@ export const LEASE_MARGIN_MS = 250;
 /** Node numbers are 0 … MAX_NODES - 1: a bit each in a record's `copies`; the last bit means everybody. */
 export const MAX_NODES = 63;
 
+/** An end shows what it ended if it isn't longer than this. */
+export const SHOWN_BYTES = 512;
+
+/** What a regenerate leaves under the old key, for so long at the most, in place of an ended mark: a record like any other. */
+export interface Stays {
+  readonly body: Buffer;
+  readonly idleMs: number;
+}
+
 /** When a record shall expire: `idleMs` from the engine's now, but never after `absoluteAt` (engine's clock; 0 = no absolute deadline). */
 export interface Deadlines {
   readonly idleMs: number;
@@ -110,6 +119,8 @@ export interface Moved {
 export interface Ended {
   readonly outcome: "ended" | "marked" | "missing";
   readonly now: number;
+  /** The body of the record that was ended, if it has no more than {@link SHOWN_BYTES}: it may lead on to another record. */
+  readonly was?: Buffer | undefined;
   /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
   readonly unannounced?: boolean;
@@ -223,6 +234,7 @@ export interface Engine {
    * One atomic step: if `from` has a record of version `expected`, ends it and stores `body` under `to`.
    * `from` and `to` have the same tag. Otherwise nothing changes: `conflict` (another version), `gone` (`from` is missing or ended).
    * If `to` is taken, which random ids never are: `conflict` or `gone`, as `create` would answer.
+   * `stays`: what `from` holds afterwards, in a newer version, until its own deadline or `absoluteAt`; left out: an ended mark.
    */
   regenerate(
     from: Key,
@@ -231,6 +243,7 @@ export interface Engine {
     body: Buffer,
     deadlines: Deadlines,
     by?: Writer,
+    stays?: Stays,
   ): Promise<Committed | Conflict | Gone>;
   /** All live records, in no order, in batches, without holding up others. A record that changes meanwhile may be seen or not. */
   list(): AsyncIterable<Listed>;

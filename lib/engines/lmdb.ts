@@ -12,6 +12,7 @@ import { AnynodeError } from "../errors.js";
 import { isKey, type Key, type NodeId, type Version } from "../names.js";
 import type {
   Beaten,
+  Writer as By,
   Committed,
   Conflict,
   Deadlines,
@@ -25,6 +26,7 @@ import type {
   Moved,
   Row,
   Same,
+  Stays,
   Subscription,
   Touched,
 } from "./engine.js";
@@ -133,14 +135,16 @@ class LmdbEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
+    _by?: By,
+    stays?: Stays,
   ): Promise<Committed | Conflict | Gone> {
     const { environment, writer } = await this.#ready();
     const [fromKey, toKey] = [slotKey(from), slotKey(to)];
     return writer.write("room", () => {
       const [old, fresh] = [decodeSlot(environment.get(fromKey)), decodeSlot(environment.get(toKey))];
       const forgotten = forgottenVersion(environment);
-      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten);
-      if (step.mark) store(writer, fromKey, step.mark);
+      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten, stays);
+      if (step.leave) store(writer, fromKey, step.leave);
       if (step.store) store(writer, toKey, step.store);
       return step.answer;
     });

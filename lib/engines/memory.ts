@@ -22,8 +22,10 @@ import type {
   Moved,
   Row,
   Same,
+  Stays,
   Subscription,
   Touched,
+  Writer,
 } from "./engine.js";
 import * as register from "./register.js";
 import * as roster from "./roster.js";
@@ -130,11 +132,13 @@ class MemoryEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
+    _by?: Writer,
+    stays?: Stays,
   ): Promise<Committed | Conflict | Gone> {
     this.#checkOpen();
     const [old, fresh] = [this.#slots.get(from), this.#slots.get(to)];
-    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten);
-    if (step.mark) this.#slots.set(from, step.mark);
+    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten, stays);
+    if (step.leave) this.#apply(from, { answer: undefined, store: step.leave });
     return this.#apply(to, step);
   }
 

@@ -14,6 +14,8 @@ import {
   type Gone,
   type Moved,
   type Same,
+  SHOWN_BYTES,
+  type Stays,
   type Touched,
 } from "./engine.js";
 
@@ -90,14 +92,17 @@ export function touch(slot: Slot, now: number, expected: Version, deadlines: Dea
 }
 
 export function end(slot: Slot, now: number): Step<Ended> & { readonly store: EndedMark } {
-  const outcome = live(slot, now) !== undefined ? "ended" : isMarked(slot, now) ? "marked" : "missing";
+  const record = live(slot, now);
+  const outcome = record !== undefined ? "ended" : isMarked(slot, now) ? "marked" : "missing";
+  const body = record?.body;
+  const was = body !== undefined && body.length <= SHOWN_BYTES ? Buffer.from(body) : undefined;
   return {
-    answer: { outcome, now, waitFor: [] },
+    answer: was === undefined ? { outcome, now, waitFor: [] } : { outcome, now, waitFor: [], was },
     store: { state: "ended", version: slot?.version ?? 0, until: now + ENDED_MARK_MS },
   };
 }
 
-/** Two slots move at once, or neither: when there is something to store under `to`, `from` gets the mark. */
+/** Two slots move at once, or neither: when there is something to store under `to`, `from` gets the mark, or what stays. */
 export function regenerate(
   from: Slot,
   to: Slot,
@@ -106,12 +111,17 @@ export function regenerate(
   body: Buffer,
   deadlines: Deadlines,
   forgotten: number,
-): Step<Committed | Conflict | Gone> & { readonly mark?: EndedMark } {
+  stays?: Stays,
+): Step<Committed | Conflict | Gone> & { readonly leave?: StoredRecord | EndedMark } {
   const record = live(from, now);
   if (record === undefined) return { answer: gone(from, now) };
   if (record.version !== expected) return { answer: { outcome: "conflict", current: found(record) } };
   const created = create(to, now, body, deadlines, forgotten);
-  return created.store === undefined ? created : { ...created, mark: end(from, now).store };
+  if (created.store === undefined) return created;
+  if (stays === undefined) return { ...created, leave: end(from, now).store };
+  const { absoluteAt } = deadlines;
+  const { store } = put(record.version, now, stays.body, { idleMs: stays.idleMs, absoluteAt });
+  return store === undefined ? created : { ...created, leave: store };
 }
 
 function put(current: number, now: number, body: Buffer, deadlines: Deadlines): Step<Committed> {

@@ -13,7 +13,16 @@ const secret = randomBytes(32);
 const ring = (entries: KeyringEntry[] = [{ id: "k1", key: secret }]) => new Keyring(membersOf(entries));
 const codec = new Codec(MAX, "test", ring());
 const key = keyOf(makeSid(), "test");
-const header = { createdAt: 1.9e12, absoluteAt: 2e12, idleMs: 60_000, user: "ann", cookie: '{"path":"/"}' };
+const header = {
+  createdAt: 1.9e12,
+  absoluteAt: 2e12,
+  idleMs: 60_000,
+  user: "ann",
+  authenticatedAt: 1.9e12,
+  cookie: '{"path":"/"}',
+  client: "c",
+  movedTo: "" as const,
+};
 const recordOf = (i: number): SessionRecord => ({
   header,
   attributes: new Map([

@@ -26,6 +26,8 @@ import {
   NO_NODE,
   type Row,
   type Same,
+  SHOWN_BYTES,
+  type Stays,
   type Subscription,
   type Touched,
   type Waiting,
@@ -58,6 +60,7 @@ const OLDEST_REDIS = 6.2;
 /** How many keys a step of list() looks at: Redis serves others between the steps. */
 const LIST_STEP = "100";
 const MARK_STAYS = String(ENDED_MARK_MS);
+const SHOWN = String(SHOWN_BYTES);
 
 /** Throws OPTION_INVALID or ENGINE_UNSUPPORTED for options that can't work; connects with the first verb, or by `open()`. */
 export function redisEngine(options: RedisEngineOptions = {}): Engine {
@@ -128,10 +131,13 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() => this.#scripts.run("end-3", [...this.#keys.toldAll(key), MARK_STAYS, writer(by)]));
-    const [state, now, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+    const reply = await this.#within(() =>
+      this.#scripts.run("end-3", [...this.#keys.toldAll(key), MARK_STAYS, SHOWN, writer(by)]),
+    );
+    const [state, now, body, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
     const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...told(unannounced, waits) };
+    const was = Buffer.isBuffer(body) && body.length > 0 ? { was: body } : {};
+    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...was, ...told(unannounced, waits) };
   }
 
   regenerate(
@@ -141,9 +147,11 @@ class RedisEngine implements Engine {
     body: Buffer,
     deadlines: Deadlines,
     by = NO_NODE,
+    stays?: Stays,
   ): Promise<Committed | Conflict | Gone> {
     const keys = [this.#keys.record(from), ...this.#keys.told(to)];
-    const args = [...keys, String(expected), ...texts(deadlines), body, MARK_STAYS, writer(by)];
+    const left = stays === undefined ? [MARK_STAYS, "0", ""] : [MARK_STAYS, whole6(stays.idleMs), stays.body];
+    const args = [...keys, String(expected), ...texts(deadlines), body, ...left, writer(by)];
     return this.#within(() => this.#scripts.run("regenerate-3", args)).then(committed);
   }
 

@@ -1,11 +1,13 @@
 -- Puts an ended mark in place of whatever is there. DEL comes first: it isn't refused at maxmemory, and a script that has written
 -- once isn't refused what follows. The mark keeps who was told, so that an end that finds it waits for them as the first one does.
 -- KEYS     the record's key; the registry's rows; the ledger
--- ARGV     how long the mark stays, in ms; writer (see copies.lua)
+-- ARGV     how long the mark stays, in ms; the longest body that is shown; writer (see copies.lua)
 -- The drops, and so the answers to them, name `now` for a version.
--- Returns  {what was there, now, 1 if somebody couldn't be told, number, ms, number, ms …}
+-- Returns  {what was there, now, the body of the record that was ended or '' if it is longer, 1 if somebody couldn't be told, number, ms, number, ms …}
 local state, version, facts = look(KEYS[1])
+local body = ''
+if state == 'record' and redis.call('STRLEN', KEYS[1]) <= 35 + tonumber(ARGV[2]) then body = redis.call('GETRANGE', KEYS[1], 35, -1) end
 redis.call('DEL', KEYS[1])
 local high, low = affected(version > 0 and facts or nil)
 store('E', KEYS[1], version, now + tonumber(ARGV[1]), facts_after(high, low, false), '')
-return announce(KEYS[1], now, high, low, 'end', { state, now })
+return announce(KEYS[1], now, high, low, 'end', { state, now, body })
