@@ -15,6 +15,7 @@ import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
 import { type Handle, People } from "./people.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
+import { Watermark } from "./registry/watermark.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
 import { type Client, digestOf, recordedOf } from "./session/client.js";
 import { Codec, type Unreadable, unreadable } from "./session/codec.js";
@@ -72,6 +73,7 @@ export class Sessions {
   readonly #keys: KeyCache;
   readonly #copies: Copies;
   readonly #people: People;
+  readonly #watermark: Watermark;
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -105,7 +107,9 @@ export class Sessions {
       { sessions: settings.maxPerUser, over: settings.overMax },
     );
     const about = { name, address, version: VERSION, reads: this.#copies.mode };
-    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about, this.keyring);
+    this.#watermark = new Watermark(engine, clock, () => this.#copies.clear());
+    const clocks = [clock, this.#engineClock] as const;
+    this.registry = new Registry(engine, ...clocks, this.#events, this.#copies, about, this.keyring, this.#watermark);
     this.#copies.onMode = (mode, why) => {
       this.registry.sayReads(mode);
       this.#events.emit("reads", { mode, why });
@@ -152,6 +156,7 @@ export class Sessions {
   load(sid: string): MaybePromise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
     if (this.#state !== "open") return this.ready().then(() => this.load(sid));
+    if (!this.#watermark.isRecent) return this.#watermark.look().then(() => this.load(sid));
     const found = this.#at(this.#keys.keyOf(sid));
     if (found instanceof Promise) return found.then((loaded) => this.#here(loaded));
     return this.#here(found);
@@ -183,7 +188,8 @@ export class Sessions {
     if (read.outcome === "same") return "unreadable";
     const decoded = this.#codec.decode(read.body, key);
     if (decoded.outcome !== "record") return "unreadable";
-    return this.#unexpired({ key, version: read.version, idleAt: read.idleAt, record: decoded.record }) ?? "missing";
+    const loaded = { key, version: read.version, idleAt: read.idleAt, record: decoded.record };
+    return this.#isOver(loaded) ? "ended" : (this.#unexpired(loaded) ?? "missing");
   }
 
   /** Asks the engine: for the whole record, or, of one that was read before, whether it has changed. */
@@ -273,7 +279,13 @@ export class Sessions {
 
   #unexpired(loaded: Loaded): Loaded | undefined {
     const { absoluteAt } = loaded.record.header;
+    if (this.#isOver(loaded)) return undefined;
     return absoluteAt > 0 && this.#engineClock.latest() >= absoluteAt ? undefined : loaded;
+  }
+
+  /** Whether everyone's sessions were ended since this one began. */
+  #isOver({ key, record }: Loaded): boolean {
+    return this.#watermark.covers(record.header.createdAt) && !isUserKey(key);
   }
 
   // ── The write path ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -283,6 +295,7 @@ export class Sessions {
    * `gone`: the session ended or expired; nothing was stored and nothing comes back. Rejects with CONFLICT under `conflict: "reject"`.
    */
   save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): MaybePromise<CommitOutcome> {
+    if (this.#isOver(loaded)) return this.#settled(loaded.key, { outcome: "gone", ended: true });
     const { header } = loaded.record;
     const same = changes.size === 0 && this.#patched(header, patch) === header;
     return same ? this.touch(loaded) : this.#save(loaded, changes, patch);
@@ -331,10 +344,11 @@ export class Sessions {
     const outcome = await this.#commit(key, undefined, {
       mayCreate: true,
       fresh,
-      apply: (current) => ({
-        header: this.#patched(current?.header ?? this.#freshHeader(this.#settings.absoluteMs || (patch.absoluteMs ?? 0)), patch),
-        attributes,
-      }),
+      apply: (current) => {
+        const isOver = current === undefined || this.#watermark.covers(current.header.createdAt);
+        const header = isOver ? this.#freshHeader(this.#settings.absoluteMs || (patch.absoluteMs ?? 0)) : current.header;
+        return { header: this.#patched(header, patch), attributes };
+      },
     });
     return this.#settled(key, outcome);
   }
@@ -370,6 +384,7 @@ export class Sessions {
   /** Extends the idle deadline. Coalesced: written only once it lags by a tenth of the idle timeout, 60 s at the most; until then done at once. */
   touch(loaded: Loaded): MaybePromise<CommitOutcome> {
     if (this.#state === "closed") return Promise.reject(closed());
+    if (this.#isOver(loaded)) return this.#settled(loaded.key, { outcome: "gone", ended: true });
     const { header } = loaded.record;
     const now = this.#engineClock.latest();
     if (!touchIsDue(header, loaded.idleAt, now)) {
@@ -422,6 +437,15 @@ export class Sessions {
     checkUser(user);
     if (this.#state !== "open") await this.ready();
     return this.#people.endAll(user, await this.#whereIs(except));
+  }
+
+  /**
+   * Ends every session of the fleet, signed in or not: after a breach. One write, however many there are; resolves once no node serves
+   * any of them any more, which takes a lease (2.4 s). Sessions that begin meanwhile live.
+   */
+  async endEveryone(): Promise<void> {
+    if (this.#state !== "open") await this.ready();
+    await this.#watermark.raise();
   }
 
   async #whereIs(sid: string | undefined): Promise<Key | undefined> {

@@ -154,6 +154,8 @@ export type Joined =
       readonly epoch: number;
       readonly now: number;
       readonly revision: number;
+      /** See {@link Engine.endedBefore}; left out by engines without it. */
+      readonly endedBefore?: number;
     }
   | { readonly outcome: "taken" }
   | { readonly outcome: "full" };
@@ -166,6 +168,7 @@ export type Beaten =
       readonly grace: boolean;
       /** The echo that was asked for may not be published. */
       readonly mute?: boolean;
+      readonly endedBefore?: number;
     }
   /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
   | { readonly outcome: "fenced"; readonly now: number };
@@ -259,6 +262,12 @@ export interface Engine {
   leave(nodeId: NodeId, epoch: number): Promise<void>;
   /** The rows, those that left within the last lease included, in order of their number, and the revision they belong to. */
   nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }>;
+
+  /**
+   * Only of engines whose joins and beats tell it: the instant up to which whatever began is over, for the whole fleet; 0: none. `raise`:
+   * it is now, from now on. It never goes back, and costs one write, however many records there are.
+   */
+  endedBefore?(raise: boolean): Promise<number>;
 
   /** Delivers `message` to whoever is subscribed to `channel` at that time: in order per publisher, at most once, in every process. */
   publish(channel: string, message: string): Promise<void>;

@@ -182,6 +182,12 @@ class LmdbEngine implements Engine {
     return roster.nodes(loadRoster(environment.fresh()), this.#clock.now());
   }
 
+  async endedBefore(raise: boolean): Promise<number> {
+    if (raise) return this.#enroll(roster.endBefore);
+    const { environment } = await this.#ready();
+    return loadRoster(environment.fresh()).endedBefore;
+  }
+
   async publish(channel: string, message: string): Promise<void> {
     const { mailbox } = await this.#ready();
     return mailbox.publish(channel, message);

@@ -175,6 +175,11 @@ class MemoryEngine implements Engine {
     return roster.nodes(this.#roster, this.#clock.now());
   }
 
+  async endedBefore(raise: boolean): Promise<number> {
+    this.#checkOpen();
+    return raise ? this.#enroll(roster.endBefore(this.#roster, this.#clock.now())) : this.#roster.endedBefore;
+  }
+
   async publish(channel: string, message: string): Promise<void> {
     this.#checkOpen();
     const listeners = this.#listeners.get(channel);

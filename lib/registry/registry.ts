@@ -9,6 +9,7 @@ import { AnynodeError } from "../errors.js";
 import type { Events } from "../events.js";
 import { isNodeId, type NodeId } from "../names.js";
 import { line } from "../options.js";
+import type { Watermark } from "./watermark.js";
 
 export const BEAT_MS = 500;
 
@@ -67,6 +68,7 @@ export class Registry {
   readonly #events: Events;
   readonly #pulse: Pulse;
   readonly #keys: AnnouncedKeys;
+  readonly #watermark: Watermark;
   #about: About;
   #nodeId = freshNodeId();
   #number = -1;
@@ -89,6 +91,7 @@ export class Registry {
     pulse: Pulse,
     about: Omit<About, "state" | "startedAt">,
     keys: AnnouncedKeys,
+    watermark: Watermark,
   ) {
     this.#engine = engine;
     this.#pulse = pulse;
@@ -96,6 +99,7 @@ export class Registry {
     this.#engineClock = engineClock;
     this.#events = events;
     this.#keys = keys;
+    this.#watermark = watermark;
     this.#about = { ...about, state: "live", startedAt: clock.now() };
   }
 
@@ -188,6 +192,7 @@ export class Registry {
       }
       this.#unanswered = false;
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), joined.now);
+      this.#watermark.heard(joined.endedBefore, sentAt);
       this.#number = joined.number;
       this.#epoch = joined.epoch;
       await this.#pulse.joined(joined.number, joined.epoch);
@@ -247,6 +252,7 @@ export class Registry {
         await this.#join();
         return;
       }
+      this.#watermark.heard(beaten.endedBefore, sentAt);
       this.#pulse.beaten(sentAt, beaten.mute === true);
       if (beaten.revision !== this.#revision || !this.#keys.settled) await this.#refresh();
     } catch (error) {

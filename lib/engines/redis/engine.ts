@@ -194,6 +194,10 @@ class RedisEngine implements Engine {
     return this.#within(() => this.#registry.nodes());
   }
 
+  endedBefore(raise: boolean): Promise<number> {
+    return this.#within(() => this.#registry.endedBefore(raise));
+  }
+
   async publish(channel: string, message: string): Promise<void> {
     await this.#within(() => this.#link.call(["PUBLISH", this.#keys.channel(channel), message]));
   }

@@ -31,8 +31,8 @@ export class Registry {
     const args = [...this.#keys.registry, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
     const reply = await this.#scripts.run("join-3", args);
     if (!Array.isArray(reply)) return { outcome: String(reply) === "full" ? "full" : "taken" };
-    const [number = 0, epoch = 0, now = 0, revision = 0] = reply.map(Number);
-    return { outcome: "joined", number, epoch, now, revision };
+    const [number = 0, epoch = 0, now = 0, revision = 0, endedBefore = 0] = reply.map(Number);
+    return { outcome: "joined", number, epoch, now, revision, endedBefore };
   }
 
   async beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Promise<Beaten> {
@@ -46,9 +46,13 @@ export class Registry {
       LEASE,
       ...echoed,
     ]);
-    const [now = 0, revision, grace, mute] = numbers(reply);
+    const [now = 0, revision, grace, mute, endedBefore = 0] = numbers(reply);
     if (revision === undefined) return { outcome: "fenced", now };
-    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1 };
+    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1, endedBefore };
+  }
+
+  async endedBefore(raise: boolean): Promise<number> {
+    return Number(await this.#scripts.run("ended-before-3", [...this.#keys.registry, raise ? "1" : "0"]));
   }
 
   async leave(nodeId: NodeId, epoch: number): Promise<void> {

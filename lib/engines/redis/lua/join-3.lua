@@ -1,7 +1,7 @@
 -- Writes a node's row with a number of its own and a new epoch. Reaps first, so that a dead fleet's numbers come free.
 -- KEYS     see registry.lua
 -- ARGV     nodeId, lastEpoch, about, lease in ms, how many numbers there are
--- Returns  {number, epoch, now, revision} when joined; 'taken' or 'full' otherwise
+-- Returns  {number, epoch, now, revision, endedBefore} when joined; 'taken' or 'full' otherwise
 local node_id, last_epoch, about, lease_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 write_first()
 reap(lease_ms)
@@ -18,4 +18,4 @@ epoch = math.max(fact('epoch'), last_epoch, now) + 1
 redis.call('HSET', meta, 'epoch', epoch)
 write_row(node_id, number, epoch, '0', about, lease_ms)
 revise()
-return { number, epoch, now, fact('revision') }
+return { number, epoch, now, fact('revision'), fact('endedBefore') }
