@@ -11,7 +11,7 @@ module.exports = {
   },
   moduleNameMapper: {
     "^anynode$": "<rootDir>/lib/index.ts",
-    "^anynode/(express-session|koa-session)$": "<rootDir>/lib/web/$1.ts",
+    "^anynode/(express|koa|express-session|koa-session)$": "<rootDir>/lib/web/$1.ts",
     "^anynode/(memory|lmdb)$": "<rootDir>/lib/engines/$1.ts",
     "^anynode/redis$": "<rootDir>/lib/engines/redis/engine.ts",
     "^anynode/testing$": "<rootDir>/lib/testing.ts",

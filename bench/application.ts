@@ -2,7 +2,7 @@
  * What is measured: the same small Express 5 application, each time with another way to keep sessions. Nothing but the session
  * middleware differs; every subject gets the options that its own documentation recommends.
  */
-import { randomInt } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import type { Engine } from "anynode";
 import express, { type Express, type RequestHandler } from "express";
 import session, { MemoryStore, type Store } from "express-session";
@@ -42,9 +42,13 @@ async function storeOf(name: Exclude<SubjectName, "bare">, { redisUrl, directory
     "anynode-memory": () => "memory:",
     "anynode-lmdb": () => `lmdb:${directory}`,
     "anynode-redis": () => redisUrl,
+    "anynode-redis-sealed": () => redisUrl,
     "anynode-ioredis": () => overIoredis(redisUrl),
   };
-  const store = new AnynodeStore({ engine: await engines[name]() });
+  const store = new AnynodeStore({
+    engine: await engines[name](),
+    keyring: name === "anynode-redis-sealed" ? [{ id: "2030-01", key: randomBytes(32) }] : ["plain"],
+  });
   await store.sessions.ready();
   return store;
 }

@@ -50,6 +50,9 @@ export const comparisons: readonly { ours: SubjectName; other: SubjectName; atLe
   { ours: "anynode-lmdb", other: "memory-store", atLeast: 0.8 },
   { ours: "anynode-redis", other: "connect-redis", atLeast: 1 },
   { ours: "anynode-ioredis", other: "connect-redis", atLeast: 1 },
+  { ours: "anynode-redis-sealed", other: "connect-redis" },
+  // What sealing costs.
+  { ours: "anynode-redis-sealed", other: "anynode-redis" },
   { ours: "anynode-memory", other: "bare" },
 ];
 
@@ -71,11 +74,13 @@ export function bars(figures: Figures): Bar[] {
     all.push({ what: `${subject}, read: changes per request`, measured: changes, bound: "= 0", passed: unchanged });
     if (theirs === undefined) continue;
     const weight = memory.keyBytes / theirs.memory.keyBytes;
+    // Salt, nonce, tag and the key's id are 48 bytes or so.
+    const most = subject === "anynode-redis-sealed" ? 1.2 : 1.12;
     all.push({
       what: `${subject}: memory per session ÷ connect-redis`,
       measured: weight,
-      bound: "<= 1.12",
-      passed: weight <= 1.12,
+      bound: `<= ${most.toFixed(2)}`,
+      passed: weight <= most,
     });
   }
   return all;

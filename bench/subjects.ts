@@ -13,11 +13,17 @@ export const subjectNames = [
   "anynode-memory",
   "anynode-lmdb",
   "anynode-redis",
+  "anynode-redis-sealed",
   "anynode-ioredis",
 ] as const;
 export type SubjectName = (typeof subjectNames)[number];
 
-export const redisSubjects: readonly SubjectName[] = ["connect-redis", "anynode-redis", "anynode-ioredis"];
+export const redisSubjects: readonly SubjectName[] = [
+  "connect-redis",
+  "anynode-redis",
+  "anynode-redis-sealed",
+  "anynode-ioredis",
+];
 
 export function isSubjectName(text: string | undefined): text is SubjectName {
   return subjectNames.some((name) => name === text);

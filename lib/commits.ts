@@ -124,7 +124,7 @@ export class Commits {
         this.#engineClock.observe(sentAt, this.#clock.monotonic(), result.now);
         const loaded = { key, version: result.version, idleAt: result.idleAt, record };
         this.#copies.stored(writing, loaded);
-        const settled = this.#copies.settled(writing, result.waitFor);
+        const settled = this.#copies.settled(writing, result.waitFor, fresh && current === undefined);
         if (settled === undefined) return this.#resolve(jobs, loaded);
         // Complete once nobody trusts an older copy; what comes next in the lane needn't wait for that.
         void settled.then(() => this.#resolve(jobs, loaded));

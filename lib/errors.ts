@@ -27,6 +27,8 @@ const STATUS = {
   TOO_MANY_SESSIONS: 403,
   /** An attribute with a forbidden name, or a value that JSON can't hold. Nothing was sent. */
   ATTRIBUTE_INVALID: 500,
+  /** A request that may only read its session wanted to store or end it. Nothing was sent. */
+  SESSION_READONLY: 500,
   /** A session over the size limits. Nothing was sent. */
   SESSION_TOO_LARGE: 500,
   /** A stored record that this node can't read: damaged, moved, or of a newer format. It is left as it is. */

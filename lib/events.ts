@@ -20,6 +20,11 @@ export interface EventMap {
   conflict: { attributes: readonly string[] };
   /** A change or a touch came after the session's end, or its expiry, and was dropped. */
   "write-dropped": { ended: boolean };
+  /**
+   * A request changed its session after the first byte of its response. `stored`: the change was committed all the same; else it is lost,
+   * and `error` says why. Commit before answering: the response can't take back what it said.
+   */
+  "late-change": { stored: boolean; error: unknown };
   /** This node reads in another way from now on: `checked`, asking the engine each time, since it can't hear its channel; or `leased` again. */
   reads: { mode: "leased" | "checked"; why: string };
   /**

@@ -68,7 +68,7 @@ const KNOWN = [
 ];
 
 export function settingsOf(options: AnynodeOptions): Settings {
-  knownOptions(options);
+  knownOptions(options, KNOWN);
   // Defaults take the place of undefined only: null, as a lost setting often comes, is a bad value.
   const { engine = "lmdb:./data/sessions", idleMs = DAY_MS, absoluteMs, conflict = "last", deadlineMs = 1000 } = options;
   const { reads = "leased", maxBytes = 1_048_576, keyring, clock = systemClock } = options;
@@ -92,14 +92,17 @@ export function settingsOf(options: AnynodeOptions): Settings {
   };
 }
 
-function knownOptions(options: object): void {
+/** Refuses what isn't an object of options, and an option that nobody knows. */
+export function knownOptions(options: object, known: readonly string[], prefix = ""): void {
   if (typeof options !== "object" || options === null) {
     throw invalid(`The options are ${shown(options)}; pass an object, or nothing.`);
   }
   for (const name of Object.keys(options)) {
-    if (KNOWN.includes(name)) continue;
-    const nearest = KNOWN.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
-    throw invalid(`There is no option "${name}"; did you mean "${nearest}"? The options are ${KNOWN.join(", ")}.`);
+    if (known.includes(name)) continue;
+    const nearest = known.toSorted((a, b) => distance(a, name) - distance(b, name))[0];
+    throw invalid(
+      `There is no option "${prefix}${name}"; did you mean "${prefix}${nearest}"? The options are ${known.join(", ")}.`,
+    );
   }
 }
 
@@ -130,7 +133,7 @@ function hasAll(value: object, verbs: readonly string[]): boolean {
   return verbs.every((verb) => typeof Reflect.get(value, verb) === "function");
 }
 
-function whole(name: string, value: unknown, least: number, most: number): number {
+export function whole(name: string, value: unknown, least: number, most: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
   throw invalid(`The option ${name} is ${shown(value)}; it must be a whole number from ${least} to ${most}.`);
 }
@@ -178,14 +181,14 @@ export function line(name: string, value: unknown): string {
   throw invalid(`The option ${name} is ${shown(value)}; it must be a text of at most 256 characters without control characters.`);
 }
 
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === "string") return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (typeof value === "object" && value !== null) return "an object of another kind";
   return String(value);
 }
 
-function invalid(message: string): AnynodeError {
+export function invalid(message: string): AnynodeError {
   return new AnynodeError("OPTION_INVALID", message);
 }
 

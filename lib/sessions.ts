@@ -6,7 +6,7 @@ import { Copies, type CopyCounts, type Writing } from "./cache/copies.js";
 import { KeyCache } from "./cache/key-cache.js";
 import type { Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
-import { EngineClock } from "./clock.js";
+import { type Clock, EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits, type Wish } from "./commits.js";
 import type { Engine, Found, Gone, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
@@ -51,9 +51,11 @@ export interface SignIn {
   readonly client?: Client;
 }
 
-/** `ended`: this call ended a live session; false if it was over already, or never was. */
 export interface EndResult {
+  /** This call ended a live session; false if it was over already, or never was. */
   readonly ended: boolean;
+  /** Whether as many replicas have it as the engine's `durability` asks for; absent without that option. */
+  readonly durable?: boolean;
 }
 
 export type UpdateOutcome<T> = { readonly outcome: "committed"; readonly value: T } | { readonly outcome: "gone" };
@@ -140,6 +142,15 @@ export class Sessions {
     return this.#engine.local === true;
   }
 
+  /** @internal For what front ends wait for besides the engine. */
+  get clock(): Clock {
+    return this.#settings.clock;
+  }
+  /** @internal */
+  get deadlineMs(): number {
+    return this.#settings.deadlineMs;
+  }
+
   /** How sessions were read so far, and what this node's copies cost: for metrics. `mode`: from copies on lease, or by asking each time. */
   get reads(): Readonly<CopyCounts> & { readonly mode: "leased" | "checked"; readonly entries: number; readonly bytes: number } {
     const { mode, size, bytes } = this.#copies;
@@ -220,10 +231,8 @@ export class Sessions {
   /** Asks, and has the engine write down that this node has a copy from now on. */
   async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
     try {
-      const filled = await this.#engine.fill?.(key, ticket, known?.version);
+      const filled = await this.#engine.fill?.(key, ticket, known?.version).catch((error) => this.#foreign(key, error));
       return filled && this.#found(key, known, filled.read, ticket, filled.counts);
-    } catch (error) {
-      return this.#foreign(key, error);
     } finally {
       this.#copies.close(ticket);
     }
@@ -338,6 +347,17 @@ export class Sessions {
     return this.#put(sid, attributes, patch, false);
   }
 
+  /** Stores a session that comes from elsewhere, if there is none of that id; gives what is stored then. Undefined: it was ended here. */
+  async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
+    const key = this.#keyOf(sid);
+    if (this.#state !== "open") await this.ready();
+    const outcome = await this.#commits.commit(key, undefined, {
+      mayCreate: true,
+      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(), patch), attributes },
+    });
+    return outcome.outcome === "committed" ? outcome.loaded : undefined;
+  }
+
   async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
@@ -351,6 +371,11 @@ export class Sessions {
       },
     });
     return this.#settled(key, outcome);
+  }
+
+  /** @internal A front end tells that a request changed its session after the first byte of its response. */
+  reportLate(event: EventMap["late-change"]): void {
+    this.#events.emit("late-change", event);
   }
 
   /**
@@ -461,11 +486,11 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor, was } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    const { outcome, now, waitFor, was, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
     // Its old id led to a session: that is what was meant.
     const to = was === undefined ? "" : this.#movedTo(was, key);
     const [there] = await Promise.all([to === "" ? undefined : this.#end(to), this.#over(writing, now, waitFor)]);
-    return there ?? { ended: outcome === "ended" };
+    return there ?? { ended: outcome === "ended", ...(durable === undefined ? {} : { durable }) };
   }
 
   #movedTo(body: Buffer, key: Key): Key | "" {

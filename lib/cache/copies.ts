@@ -79,6 +79,7 @@ export class Copies {
   #mode: ReadMode = "leased";
   /** Some live node reads by asking: then nobody makes new copies. */
   #fleetChecked = false;
+  #server = "";
   #subscription: Subscription | undefined;
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
@@ -197,7 +198,7 @@ export class Copies {
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt: sentAt < this.#nodesDoubtUntil ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
+      doubt: sentAt < this.#clockDoubtUntil,
       generation: this.#generation,
       serial: this.#acks.expect(),
     };
@@ -235,8 +236,12 @@ export class Copies {
   }
 
   /** Resolves once nobody trusts an older copy any more, with the numbers of those that didn't answer; at once if nobody had one. */
-  settled({ by }: Writing, waitFor: readonly Waiting[]): Promise<number[]> | undefined {
-    if (waitFor.length > 0) return this.#acks.settled(by.serial, waitFor);
+  settled({ by }: Writing, waitFor: readonly Waiting[], fresh = false): Promise<number[]> | undefined {
+    // The registry was lost: somebody who isn't back in it may have a copy. Judged now, since it may have been lost under way; under an id
+    // that was drawn just now nobody has.
+    const unsure = !fresh && by !== NO_NODE && this.#clock.monotonic() < this.#nodesDoubtUntil;
+    const all = unsure ? [...waitFor, { number: -1, leftMs: DOUBT_MS }] : waitFor;
+    if (all.length > 0) return this.#acks.settled(by.serial, all);
     this.#acks.forget(by.serial);
     return undefined;
   }
@@ -262,8 +267,8 @@ export class Copies {
     this.#lease.end();
     const now = this.#clock.monotonic();
     const moved = number !== this.#number;
-    // Joined again: the registry may have been lost, and others not be back yet.
-    if (this.#epoch > 0) this.#nodesDoubtUntil = now + DOUBT_MS;
+    // Joined again: others may not be back yet.
+    if (this.#nodesDoubtUntil > now) this.#nodesDoubtUntil = now + DOUBT_MS;
     this.#number = number;
     this.#epoch = epoch;
     // Above all generations of whoever had this number before: epochs grow fleet-wide, and faster than writes are given up.
@@ -291,8 +296,14 @@ export class Copies {
   }
 
   /** The beat sent at `sentAt` (monotonic) renewed our row. */
-  beaten(sentAt: number, mute: boolean): void {
+  beaten(sentAt: number, mute: boolean, server: string): void {
     this.#beatenAt = sentAt;
+    // Another server may have lost the last writes, and give their versions anew.
+    if (this.#server !== server && this.#server !== "") {
+      this.#lease.end();
+      this.#near.clear();
+    }
+    this.#server = server;
     if (mute) this.#turn("checked", "the engine may not publish");
   }
 
@@ -301,15 +312,16 @@ export class Copies {
     this.#fleetChecked = checked;
   }
 
-  /** Fenced, or leaving: this node is nobody. */
-  ended(): void {
+  /** This node is nobody: it is leaving, or (`fenced`) its row was lost, and the others' perhaps with it. */
+  ended(fenced: boolean): void {
     this.#lease.end();
     this.#beatenAt = Number.NEGATIVE_INFINITY;
+    if (fenced) this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
   }
 
   /** No message comes in any more. */
   async stop(): Promise<void> {
-    this.ended();
+    this.ended(false);
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.close().catch(() => {});

@@ -77,8 +77,8 @@ export interface Writer {
   readonly keep: boolean;
   /** The earliest that the engine's clock can show as this is sent, as far as the writer knows it; 0: it doesn't. */
   readonly sentAt: number;
-  /** `clock`: it can't vouch for its idea of the engine's clock over the last copy lease; `nodes`: nor that the registry has all nodes. */
-  readonly doubt: "none" | "clock" | "nodes";
+  /** It can't vouch for its idea of the engine's clock over the last copy lease: leases that look over may not be. */
+  readonly doubt: boolean;
   /** Grows whenever this node gives a write up: one that runs after a copy was filled with a higher generation is known for late. */
   readonly generation: number;
   /** What the answers to drops of this write shall name. */
@@ -87,7 +87,7 @@ export interface Writer {
 /** Who fills a copy. */
 export type Filler = Pick<Writer, "number" | "generation">;
 /** A writer that is no node: it keeps nothing. */
-export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: "none", generation: 0, serial: 0 };
+export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: false, generation: 0, serial: 0 };
 export interface Committed {
   readonly outcome: "committed";
   readonly version: Version;
@@ -124,6 +124,8 @@ export interface Ended {
   /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
   readonly unannounced?: boolean;
+  /** Whether as many replicas have it as the engine was told to ask for; absent: it wasn't told to. */
+  readonly durable?: boolean;
 }
 /** One step of `list()`. */
 export interface Listed {
@@ -169,6 +171,8 @@ export type Beaten =
       /** The echo that was asked for may not be published. */
       readonly mute?: boolean;
       readonly endedBefore?: number;
+      /** Which server answers. When it is another one, versions that were known before say nothing: it may have lost the last writes. */
+      readonly server?: string;
     }
   /** The row is missing, left or has another epoch: this node is nobody until it has joined again. */
   | { readonly outcome: "fenced"; readonly now: number };

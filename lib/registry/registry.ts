@@ -41,12 +41,12 @@ export interface Pulse {
   joined(number: number, epoch: number): Promise<void>;
   /** A beat is about to be sent: what it shall carry. */
   beat(): Echo | undefined;
-  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`: see the port. */
-  beaten(sentAt: number, mute: boolean): void;
+  /** The beat sent at `sentAt` (monotonic) renewed the row. `mute`, `server`: see the port. */
+  beaten(sentAt: number, mute: boolean, server: string): void;
   /** The rows changed; whether a live node reads by asking. */
   fleet(checked: boolean): void;
-  /** Fenced, or leaving: this node is nobody. */
-  ended(): void;
+  /** This node is nobody: it is leaving, or (`fenced`) its row was lost. */
+  ended(fenced: boolean): void;
 }
 
 /** What the registry tells the others of this node's keyring, and tells it of theirs. */
@@ -166,7 +166,7 @@ export class Registry {
   async leave(): Promise<void> {
     this.#state = "left";
     this.#cancelBeat();
-    this.#pulse.ended();
+    this.#pulse.ended(false);
     await this.#beating;
     if (this.#epoch > 0) await this.#engine.leave(this.#nodeId, this.#epoch);
   }
@@ -245,7 +245,7 @@ export class Registry {
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), beaten.now);
       this.#up();
       if (beaten.outcome === "fenced") {
-        this.#pulse.ended();
+        this.#pulse.ended(true);
         if (this.state === "left") return;
         this.#state = "fenced";
         this.#events.emit("fenced", { nodeId: this.#nodeId });
@@ -253,7 +253,7 @@ export class Registry {
         return;
       }
       this.#watermark.heard(beaten.endedBefore, sentAt);
-      this.#pulse.beaten(sentAt, beaten.mute === true);
+      this.#pulse.beaten(sentAt, beaten.mute === true, beaten.server ?? "");
       if (beaten.revision !== this.#revision || !this.#keys.settled) await this.#refresh();
     } catch (error) {
       this.#down(error);

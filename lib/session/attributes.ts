@@ -13,6 +13,7 @@ export interface Change {
   readonly mine: string | undefined;
 }
 export type Changes = ReadonlyMap<string, Change>;
+export const NO_CHANGES: Changes = new Map();
 
 const MAX_NAME_BYTES = 256;
 /** What every object inherits: an attribute of that name would shadow it, and break whoever calls it on the session. */

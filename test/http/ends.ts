@@ -96,7 +96,7 @@ export function ends(stage: Stage): void {
       expect((await visitor.get(a.url, "/change-reload?name=n&value=3")).body).toEqual({ n: "2" });
       const late = await slowly(visitor, a, "/reload");
       await visitor.fork().get(b.url, "/sign-out");
-      expect((await late()).status).toBe(500);
+      expect((await late()).status).toBe(host.reloadOfEnded);
       expect(await read(visitor, b)).toEqual({});
     });
   });

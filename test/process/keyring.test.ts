@@ -95,6 +95,27 @@ test(`${ROTATIONS} rotations under load, nodes updated one after another: 0 logo
   expect(load.judged).toMatchObject({ errors: 0, violations: [] });
 }, 120_000);
 
+test.each(["express5", "koa"])(
+  "%s: a node that lacks a visitor's key answers 503, leaves session and cookie alone, and serves once it has it",
+  async (host) => {
+    await start([host], "k1");
+    await start([host], "k2");
+    const [having, lacking] = nodes;
+    if (having === undefined || lacking === undefined) throw new Error("no node");
+    const visitor = new Browser();
+    await visitor.get(having.url, "/set?name=who&value=ann");
+    const cookie = visitor.cookie("sid");
+    for (const path of ["/read", "/set?name=who&value=bob", "/sign-in?name=who&value=bob"]) {
+      expect((await visitor.get(lacking.url, path)).status).toBe(503);
+    }
+    expect(visitor.cookie("sid")).toBe(cookie);
+    expect((await visitor.get(having.url, "/read")).body).toEqual({ who: "ann" });
+    await get(`${lacking.operator}/replace?keys=k2,k1`);
+    expect((await visitor.get(lacking.url, "/read")).body).toEqual({ who: "ann" });
+  },
+  60_000,
+);
+
 describe("a dump of Redis", () => {
   const secrets = { attribute: "attributeOfTheDumpTest", value: "valueOfTheDumpTest" };
 

@@ -12,7 +12,7 @@ import { delimiter, join } from "node:path";
 import { Redis } from "ioredis";
 
 export interface RedisServer {
-  /** What `redisEngine({ url })` takes: `redis+unix:///…` or, with `tcp`, `redis://127.0.0.1:port`. */
+  /** What `redisEngine({ url })` takes: `redis+unix:///…` or, with `tcp`, `redis://127.0.0.1:port`; with `tls`, `rediss://localhost:port`. */
   readonly url: string;
   readonly socket: string;
   readonly port?: number;
@@ -30,13 +30,20 @@ export interface RedisServer {
   command(...args: (string | number | Buffer)[]): Promise<unknown>;
 }
 
-export async function startRedis(options: { args?: readonly string[]; tcp?: boolean } = {}): Promise<RedisServer> {
+export async function startRedis(
+  options: { args?: readonly string[]; tcp?: boolean; tls?: readonly string[] } = {},
+): Promise<RedisServer> {
   const binary = redisBinary();
   const directory = await mkdtemp(join(tmpdir(), "anynode-redis-"));
   const socket = join(directory, "redis.sock");
-  const port = options.tcp ? await freePort() : undefined;
+  const port = options.tcp || options.tls ? await freePort() : undefined;
+  // With TLS no other port is open: whoever gets through came encrypted.
+  const ports = options.tls
+    ? ["--port", "0", "--tls-port", String(port), "--tls-auth-clients", "no", ...options.tls]
+    : ["--port", String(port ?? 0)];
   const args = [
-    ...["--port", String(port ?? 0), "--bind", "127.0.0.1", "--unixsocket", socket, "--unixsocketperm", "700"],
+    ...ports,
+    ...["--bind", "127.0.0.1", "--unixsocket", socket, "--unixsocketperm", "700"],
     ...["--dir", directory, "--save", "", "--appendonly", "no", "--daemonize", "no", ...(options.args ?? [])],
   ];
 
@@ -51,7 +58,7 @@ export async function startRedis(options: { args?: readonly string[]; tcp?: bool
     guard.kill("SIGKILL");
   };
   return {
-    url: port === undefined ? `redis+unix://${socket}` : `redis://127.0.0.1:${port}`,
+    url: options.tls ? `rediss://localhost:${port}` : port === undefined ? `redis+unix://${socket}` : `redis://127.0.0.1:${port}`,
     socket,
     ...(port === undefined ? {} : { port }),
     get pid() {
@@ -129,7 +136,7 @@ function pidOf(child: ChildProcess): number {
 }
 
 /** The redis-server of this machine; installs it where that is ours to do (root on Debian). */
-function redisBinary(): string {
+export function redisBinary(): string {
   const found = onPath("redis-server");
   if (found !== undefined) return found;
   if (process.getuid?.() === 0 && onPath("apt-get") !== undefined) {
@@ -150,7 +157,7 @@ function onPath(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const address = probe.address();

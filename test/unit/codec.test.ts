@@ -162,6 +162,35 @@ test("crafted payloads never throw and never carry a forbidden name", () => {
   expect(decode(crafted(0, Buffer.concat([Buffer.alloc(28), many])), key, MAX)).toEqual({ outcome: "damaged" });
 });
 
+describe("JSON that would hurt whoever parses it doesn't decode", () => {
+  /** Segments as they are stored: a length of two bytes and more, then the text. */
+  const segment = (text: string) => {
+    const bytes = Buffer.from(text);
+    const length: number[] = [];
+    let rest = bytes.length;
+    for (; rest > 127; rest >>>= 7) length.push((rest & 127) | 128);
+    return Buffer.concat([Buffer.of(...length, rest), bytes]);
+  };
+  const stored = (cookie: string, ...texts: string[]) => {
+    const attributes = texts.map((text, i) => Buffer.concat([segment(`a${i}`), segment(text)]));
+    return crafted(0, Buffer.concat([Buffer.alloc(18), segment(""), segment(cookie), ...attributes]));
+  };
+  const deep = "[".repeat(100_000) + "]".repeat(100_000);
+  const many = `[${"0,".repeat(60_000)}0]`;
+  test("sound, it does", () => {
+    expect(decode(stored('{"path":"/"}', "[1]", many), key, MAX).outcome).toBe("record");
+  });
+  test.each([
+    ["deep", stored("", deep)],
+    ["many values, in one attribute or together", stored("", many, many)],
+    ["no JSON", stored("", "{")],
+    ["more than one value, which would smuggle attributes in", stored("", '1,"admin":true')],
+    ["nothing", stored("", "")],
+    ["settings of the cookie: deep", stored(deep)],
+    ["settings of the cookie: no JSON", stored("{")],
+  ])("%s", (_, body) => expect(decode(body, key, MAX)).toEqual({ outcome: "damaged" }));
+});
+
 test("random bytes never throw, with a good checksum or without", () => {
   for (let round = 0; round < (FULL ? 100_000 : 5_000); round++) {
     const noise = randomBytes(round % 90);

@@ -36,6 +36,7 @@ const bad: [name: string, values: unknown[], ...parts: string[]][] = [
   ["deadlineMs", [9, 60_001, "1s", null, Number.NaN], "10", "60000"],
   ["maxBytes", [1023, 268_435_457, "1mb", null], "1024", "268435456"],
   ["conflict", ["first", 1, null, {}], '"last"', '"reject"', "function"],
+  ["keyring", [1, null, {}, [], "k1", new Map()], "list", "{ id, key }"],
   ["name", [1, null, "a\nb", "a\0", "x".repeat(257)], "256"],
   ["address", [1, null, "http://a\r\nX: y", "x".repeat(257)], "256"],
   ["engine", [1, null, {}, [], () => {}, { ...memoryEngine() }], '"memory:"', "redis"],
@@ -60,6 +61,7 @@ test.each([
   ["deadline", "deadlineMs"],
   ["adress", "address"],
   ["conflicts", "conflict"],
+  ["keyrings", "keyring"],
 ])("the unknown option %s is an error that names the nearest", (unknown, nearest) => {
   const message = () => {
     try {

@@ -2,10 +2,14 @@
  * A Redis URL, taken apart: `redis://user:password@host:port/database`, `rediss://…` for TLS,
  * `redis+unix:///path/to/socket?db=0` for a socket (with credentials: `redis+unix://user:password@localhost/path`). No error ever shows the URL: it may hold a password.
  */
+import type { ConnectionOptions } from "node:tls";
 import { AnynodeError } from "../../errors.js";
 
 export interface Address {
-  readonly place: { readonly host: string; readonly port: number; readonly tls: boolean } | { readonly path: string };
+  /** `tls`: encrypted, with what else `node:tls` shall know. */
+  readonly place:
+    | { readonly host: string; readonly port: number; readonly tls: ConnectionOptions | undefined }
+    | { readonly path: string };
   readonly username?: string;
   readonly password?: string;
   readonly database: number;
@@ -26,7 +30,7 @@ export function parseAddress(text: string): Address {
   const place = {
     host: url.hostname === "" ? "localhost" : url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? 6379 : Number(url.port),
-    tls: url.protocol === "rediss:",
+    tls: url.protocol === "rediss:" ? {} : undefined,
   };
   return { place, ...identity, database: databaseNumber(url.pathname.slice(1)) };
 }

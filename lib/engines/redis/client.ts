@@ -19,10 +19,13 @@ export interface Client {
 /** Makes one client. `onLost` is told when its connection is over, but not after `close()`. */
 export type Dial = (onLost: (reason: unknown) => void) => Client;
 
-/** Where the two connections of an engine come from: one for commands, one for subscriptions. */
+/** Where the connections of an engine come from. */
 export interface Source {
   readonly commands: Dial;
-  readonly channels: Dial;
+  /** For subscriptions, or commands that hold up their connection: always one of our own. */
+  readonly separate: Dial;
   /** False for an application's client, which reconnects as it was told to. */
   readonly own: boolean;
+  /** Sentinels say which server is the primary: it may change. */
+  readonly sentinel?: boolean;
 }

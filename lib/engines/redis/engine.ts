@@ -3,6 +3,7 @@
  * Every verb is one command and settles within the deadline. The invariant: all verbs on a key are atomic, since each is one plain read
  * or one script; and an error never says that nothing happened when something may have.
  */
+import type { ConnectionOptions } from "node:tls";
 import { type Clock, systemClock, within } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
 import type { Key, NodeId, Version } from "../../names.js";
@@ -45,14 +46,23 @@ import { header, readable, whole } from "./value.js";
 export interface RedisEngineOptions {
   /** `redis://user:password@host:port/database`, `rediss://…`, `redis+unix:///path/to/socket`. Default: `redis://localhost:6379`. */
   readonly url?: string;
+  /** For `rediss://`: what `node:tls` shall know besides, e.g. `{ ca }` for a private authority, `{ cert, key }` for a server that asks. */
+  readonly tls?: ConnectionOptions;
   /** Instead of a URL: a client that the application has. It is never closed, subscribed on or configured. */
   readonly client?: GivenClient;
   /** What all our keys and channels begin with; also the namespace of the fleet's sessions. Default: `anynode:`. */
   readonly prefix?: string;
+  /**
+   * How many replicas must have a session's end before it resolves (WAIT), and for how long to wait for them: at the most `deadlineMs`. When
+   * they don't answer in time, `end()` resolves with `durable: false`: a failover could undo it. Default: none is asked.
+   */
+  readonly durability?: { readonly replicas: number; readonly timeoutMs: number };
   /** How long a verb may take, connecting included. Default: 1000. */
   readonly deadlineMs?: number;
   readonly clock?: Clock;
 }
+
+export { aclRules } from "./acl.js";
 
 /** So many commands under way mean that Redis doesn't keep up: more are refused instead of piling up. */
 const MAX_UNDER_WAY = 10_000;
@@ -74,26 +84,37 @@ class RedisEngine implements Engine {
   readonly #clock: Clock;
   readonly #deadlineMs: number;
   readonly #own: boolean;
+  readonly #sentinel: boolean;
   readonly #link: Link;
   readonly #channel: Channel;
   readonly #scripts: Scripts;
   readonly #registry: Registry;
+  readonly #durably:
+    | { readonly replicas: number; readonly timeoutMs: number; readonly link: Link; readonly scripts: Scripts }
+    | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
   #closed = false;
   #underWay = 0;
 
-  constructor({ url, client, prefix = "anynode:", deadlineMs = 1_000, clock = systemClock }: RedisEngineOptions) {
+  constructor(options: RedisEngineOptions) {
+    const { url, tls, client, prefix = "anynode:", deadlineMs = 1_000, durability, clock = systemClock } = options;
     this.#keys = new Keys(prefix);
     this.namespace = prefix;
     this.#clock = clock;
     this.#deadlineMs = checkDeadline(deadlineMs);
-    const source = sourceOf(url, client, deadlineMs);
+    const source = sourceOf(url, client, deadlineMs, tls);
     this.#own = source.own;
+    this.#sentinel = source.sentinel === true;
     this.#link = new Link(source.commands, clock, deadlineMs);
-    this.#channel = new Channel(source.channels, clock, deadlineMs);
+    this.#channel = new Channel(source.separate, clock, deadlineMs);
     this.#scripts = new Scripts((args) => this.#link.call(args));
     this.#registry = new Registry(this.#scripts, this.#keys);
+    if (durability !== undefined) {
+      // WAIT holds up its connection, and speaks of what was written over that one only.
+      const link = new Link(source.separate, clock, deadlineMs);
+      this.#durably = { ...checkDurability(durability, deadlineMs), link, scripts: new Scripts((args) => link.call(args)) };
+    }
   }
 
   open(): Promise<void> {
@@ -131,13 +152,16 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const reply = await this.#within(() =>
-      this.#scripts.run("end-3", [...this.#keys.toldAll(key), MARK_STAYS, SHOWN, writer(by)]),
-    );
-    const [state, now, body, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
-    const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
-    const was = Buffer.isBuffer(body) && body.length > 0 ? { was: body } : {};
-    return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...was, ...told(unannounced, waits) };
+    const args = [...this.#keys.toldAll(key), MARK_STAYS, SHOWN, writer(by)];
+    if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-3", args)));
+    const { link, scripts, replicas, timeoutMs } = this.#durably;
+    const done = await this.#within(async () => {
+      await link.connect();
+      return ended(await scripts.run("end-3", args));
+    });
+    // The end stands, whatever comes of this.
+    const have = within(this.#clock, this.#deadlineMs, link.call(["WAIT", String(replicas), String(timeoutMs)]));
+    return { ...done, durable: Number(await have.catch(() => 0)) >= replicas };
   }
 
   regenerate(
@@ -215,6 +239,7 @@ class RedisEngine implements Engine {
     this.#closed = true;
     this.#channel.close();
     this.#link.close();
+    this.#durably?.link.close();
   }
 
   /**
@@ -257,7 +282,20 @@ class RedisEngine implements Engine {
         "ENGINE_UNSUPPORTED",
         `Redis ${version} is too old: anynode needs ${OLDEST_REDIS} or later. Upgrade it.`,
       );
+    if (this.#sentinel && !this.#opened) await this.#warnOfSplits();
     this.#opened = true;
+  }
+
+  /** A primary that is cut off from its replicas, and goes on taking writes, makes two: then nothing here is promised. */
+  async #warnOfSplits(): Promise<void> {
+    // Who may not ask for the setting (ACL) isn't told.
+    const reply: unknown = await this.#link.call(["CONFIG", "GET", "min-replicas-to-write"]).catch(() => []);
+    const [, value] = Array.isArray(reply) ? reply.map(String) : [];
+    if (value !== "0") return;
+    process.emitWarning(
+      "Redis follows a Sentinel, but min-replicas-to-write is 0: a primary that is cut off goes on taking writes, which are lost later. Set it to 1.",
+      { code: "ANYNODE_SPLIT" },
+    );
   }
 
   /** Major and minor version, as a number; what doesn't tell (ACL, other makes) is taken for new enough. */
@@ -285,6 +323,13 @@ function committed(reply: unknown): Committed | Conflict | Gone {
   return current.outcome === "found" ? { outcome: "conflict", current } : current;
 }
 
+function ended(reply: unknown): Ended {
+  const [state, now, body, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
+  const was = Buffer.isBuffer(body) && body.length > 0 ? { was: body } : {};
+  return { outcome: outcomes[String(state)] ?? "ended", now: Number(now), ...was, ...told(unannounced, waits) };
+}
+
 /** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */
 function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, "waitFor" | "unannounced"> {
   const waitFor: Waiting[] = [];
@@ -292,11 +337,9 @@ function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, 
   return Number(unannounced) === 1 ? { waitFor, unannounced: true } : { waitFor };
 }
 
-const DOUBTS = { none: 0, clock: 1, nodes: 2 } as const;
-
 /** A writer as lua/copies.lua reads it. */
 function writer({ number, epoch, keep, sentAt, doubt, generation, serial }: Writer): string {
-  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]} ${generation} ${serial}`;
+  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${doubt ? 1 : 0} ${generation} ${serial}`;
 }
 
 function filled(reply: unknown, known: Version | undefined): Filled {
@@ -313,6 +356,16 @@ function texts({ idleMs, absoluteAt }: Deadlines): [idleMs: string, absoluteAt: 
 }
 function whole6(ms: number): string {
   return String(Math.min(Math.floor(ms), 2 ** 47));
+}
+
+function checkDurability({ replicas, timeoutMs }: { replicas: number; timeoutMs: number }, deadlineMs: number) {
+  if (Number.isInteger(replicas) && replicas >= 1 && Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs < deadlineMs) {
+    return { replicas, timeoutMs };
+  }
+  throw new AnynodeError(
+    "OPTION_INVALID",
+    `durability is { replicas: ${replicas}, timeoutMs: ${timeoutMs} }. Both must be whole numbers from 1, timeoutMs below deadlineMs (${deadlineMs}).`,
+  );
 }
 
 function checkDeadline(ms: number): number {

@@ -28,7 +28,7 @@ const REFUSALS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   WRONGPASS: ["ENGINE_UNAVAILABLE", "Redis refuses the user name or the password. Correct them in the URL."],
   NOPERM: [
     "ENGINE_UNAVAILABLE",
-    "Redis refuses this user a command, a key or a channel (ACL). Allow ~prefix*, &prefix* and the commands.",
+    "Redis refuses this user a command, a key or a channel (ACL). Give it the rules that aclRules() of anynode/redis tells.",
   ],
   WRONGTYPE: ["RECORD_UNREADABLE", "Another application's value lies under a key of ours. Give anynode a prefix of its own."],
 };

@@ -41,12 +41,12 @@ export function isIoredis(client: object): client is IoredisClient {
 
 export function ioredisAt(create: (options: object) => IoredisClient, address: Address, deadlineMs: number): Source {
   const { place, username, password, database } = address;
-  const { tls, ...where } = "path" in place ? { ...place, tls: false } : place;
+  const { tls, ...where } = "path" in place ? { ...place, tls: undefined } : place;
   const dial: Dial = (onLost) =>
     connection(
       create({
         ...where,
-        ...(tls ? { tls: {} } : {}),
+        ...(tls === undefined ? {} : { tls }),
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
         db: database,
@@ -56,14 +56,16 @@ export function ioredisAt(create: (options: object) => IoredisClient, address: A
       }),
       onLost,
     );
-  return { commands: dial, channels: dial, own: true };
+  return { commands: dial, separate: dial, own: true };
 }
 
 export function givenIoredis(client: IoredisClient, deadlineMs: number): Source {
+  const sentinels = "sentinels" in client.options ? client.options.sentinels : undefined;
   return {
     own: false,
+    sentinel: Array.isArray(sentinels) && sentinels.length > 0,
     commands: () => given(client),
-    channels: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
+    separate: (onLost) => connection(client.duplicate({ ...ONE_CONNECTION, connectTimeout: deadlineMs }), onLost),
   };
 }
 

@@ -44,7 +44,7 @@ export function nodeRedisAt(create: (options: object) => NodeRedisClient, addres
   const dial: Dial = (onLost) =>
     connection(
       create({
-        socket: { ...place, connectTimeout: deadlineMs, keepAliveInitialDelay: 5_000, reconnectStrategy: false },
+        socket: { ...socketOf(place), connectTimeout: deadlineMs, keepAliveInitialDelay: 5_000, reconnectStrategy: false },
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
         database,
@@ -52,14 +52,18 @@ export function nodeRedisAt(create: (options: object) => NodeRedisClient, addres
       }),
       onLost,
     );
-  return { commands: dial, channels: dial, own: true };
+  return { commands: dial, separate: dial, own: true };
+}
+
+function socketOf(place: Address["place"]): object {
+  return "path" in place ? place : { ...place.tls, host: place.host, port: place.port, tls: place.tls !== undefined };
 }
 
 export function givenNodeRedis(client: NodeRedisClient, deadlineMs: number): Source {
   return {
     own: false,
     commands: () => ({ ...verbs(client), opened: usable(client), close() {} }),
-    channels: (onLost) => {
+    separate: (onLost) => {
       const socket = { ...client.options?.socket, connectTimeout: deadlineMs, reconnectStrategy: false };
       return connection(client.duplicate({ socket, ...ONE_CONNECTION }), onLost);
     },

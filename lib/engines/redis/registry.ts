@@ -28,8 +28,8 @@ export class Registry {
   }
 
   async join(nodeId: NodeId, lastEpoch: number, about: string): Promise<Joined> {
-    const args = [...this.#keys.registry, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
-    const reply = await this.#scripts.run("join-3", args);
+    const args = [...this.#keys.registry, this.#keys.ledger, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
+    const reply = await this.#scripts.run("join-4", args);
     if (!Array.isArray(reply)) return { outcome: String(reply) === "full" ? "full" : "taken" };
     const [number = 0, epoch = 0, now = 0, revision = 0, endedBefore = 0] = reply.map(Number);
     return { outcome: "joined", number, epoch, now, revision, endedBefore };
@@ -46,9 +46,11 @@ export class Registry {
       LEASE,
       ...echoed,
     ]);
-    const [now = 0, revision, grace, mute, endedBefore = 0] = numbers(reply);
-    if (revision === undefined) return { outcome: "fenced", now };
-    return { outcome: "beaten", now, revision, grace: grace === 1, mute: mute === 1, endedBefore };
+    const parts: unknown[] = Array.isArray(reply) ? reply : [];
+    const [now, revision, grace, mute] = parts.map(Number);
+    if (revision === undefined) return { outcome: "fenced", now: now ?? 0 };
+    const [server = "", endedBefore = 0] = [String(parts[4] ?? ""), Number(parts[5])];
+    return { outcome: "beaten", now: now ?? 0, revision, grace: grace === 1, mute: mute === 1, server, endedBefore };
   }
 
   async endedBefore(raise: boolean): Promise<number> {
@@ -76,8 +78,4 @@ function rowOf(nodeId: string, text: string): Row | undefined {
   if (match === null || !isNodeId(nodeId)) return undefined;
   const [, number, epoch, left, about = ""] = match;
   return { nodeId, number: Number(number), epoch: Number(epoch), left: left === "1", about };
-}
-
-function numbers(reply: unknown): number[] {
-  return Array.isArray(reply) ? reply.map(Number) : [];
 }

@@ -16,7 +16,7 @@ const HEADS = {
   "touch-1": ["record"],
   "end-3": ["record", "copies"],
   "regenerate-3": ["record", "copies"],
-  "join-3": ["registry"],
+  "join-4": ["registry"],
   "beat-4": ["registry"],
   "leave-4": ["registry"],
   "nodes-3": ["registry"],

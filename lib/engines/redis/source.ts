@@ -2,6 +2,7 @@
  * Where the connections come from: a URL and whichever client package is installed, or a client that the application has.
  * A given client is never closed, subscribed on or configured. What can't keep the engine's promises is refused here, with the cure.
  */
+import type { ConnectionOptions } from "node:tls";
 import { types } from "node:util";
 import { AnynodeError } from "../../errors.js";
 import { type Address, parseAddress } from "./address.js";
@@ -12,8 +13,11 @@ import { givenNodeRedis, isNodeRedis, type NodeRedisClient, nodeRedisAt } from "
 /** A connected client of the application's: node-redis (`redis`) ≥ 5 or ioredis ≥ 5. */
 export type GivenClient = NodeRedisClient | IoredisClient;
 
-export function sourceOf(url: string | undefined, client: unknown, deadlineMs: number): Source {
-  if (client === undefined) return installed(parseAddress(url ?? "redis://localhost:6379"), deadlineMs);
+export function sourceOf(url: string | undefined, client: unknown, deadlineMs: number, tls?: ConnectionOptions): Source {
+  if (client === undefined) return installed(withTls(parseAddress(url ?? "redis://localhost:6379"), tls), deadlineMs);
+  if (tls !== undefined) {
+    throw new AnynodeError("OPTION_INVALID", "Both tls and client are given. The client has its own TLS options: leave tls out.");
+  }
   if (url !== undefined) throw new AnynodeError("OPTION_INVALID", "Both url and client are given. Give redisEngine one of them.");
   if (typeof client !== "object" || client === null)
     throw unsupported(`client is ${client === null ? "null" : `a ${typeof client}`}`);
@@ -21,6 +25,16 @@ export function sourceOf(url: string | undefined, client: unknown, deadlineMs: n
   if (isNodeRedis(client)) return givenNodeRedis(client, deadlineMs);
   if (isIoredis(client)) return givenIoredis(client, deadlineMs);
   throw unsupported("client is none that anynode knows");
+}
+
+function withTls(address: Address, tls: ConnectionOptions | undefined): Address {
+  if (tls === undefined) return address;
+  const { place } = address;
+  if (typeof tls === "object" && tls !== null && "tls" in place && place.tls) return { ...address, place: { ...place, tls } };
+  throw new AnynodeError(
+    "OPTION_INVALID",
+    "The option tls takes Node's TLS options, e.g. { ca }, and only for a URL that begins with rediss://. Correct the URL, or leave tls out.",
+  );
 }
 
 function refuse(client: object): void {

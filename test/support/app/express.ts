@@ -1,8 +1,12 @@
-/** The test application on Express, 4 or 5: express-session with AnynodeStore. Two middlewares on one store: `/admin` has its own cookie. */
+/**
+ * The test application on Express, 4 or 5: with express-session and AnynodeStore, or with our own middleware. Two middlewares on one
+ * store: `/admin` has its own cookie.
+ */
 import type { RequestListener } from "node:http";
 import type { Sessions } from "anynode";
+import { session as native } from "anynode/express";
 import { AnynodeStore } from "anynode/express-session";
-import express, { type Request } from "express";
+import express, { type Request, type RequestHandler } from "express";
 import session from "express-session";
 import express4 from "express4";
 import { ACTIONS, run, type Visit } from "./actions.js";
@@ -10,13 +14,25 @@ import type { Gates } from "./gates.js";
 import { type HostOptions, SECRET } from "./host.js";
 
 export function expressApp(version: 4 | 5, sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
-  const app = version === 4 ? express4() : express();
   const store = new AnynodeStore(sessions);
   const { maxAge, ...rest } = options;
   const shared = { secret: SECRET, resave: false, saveUninitialized: false, store, ...rest };
   const cookie = maxAge === undefined ? {} : { maxAge };
-  app.use("/admin", session({ ...shared, name: "admin.sid", cookie: { ...cookie, path: "/admin" } }));
-  app.use(session({ ...shared, name: "sid", cookie }));
+  const admin = session({ ...shared, name: "admin.sid", cookie: { ...cookie, path: "/admin" } });
+  return routed(version, admin, session({ ...shared, name: "sid", cookie }), gates);
+}
+
+export function nativeExpressApp(version: 4 | 5, sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
+  const { maxAge, ...rest } = options;
+  const cookie = maxAge === undefined ? {} : { maxAge };
+  const admin = native(sessions, { secret: SECRET, ...rest, name: "admin.sid", cookie: { ...cookie, path: "/admin" } });
+  return routed(version, admin, native(sessions, { secret: SECRET, ...rest, cookie }), gates);
+}
+
+function routed(version: 4 | 5, admin: RequestHandler, main: RequestHandler, gates: Gates): RequestListener {
+  const app = version === 4 ? express4() : express();
+  app.use("/admin", admin);
+  app.use(main);
   for (const [path, action] of Object.entries(ACTIONS)) {
     app.get([`/${path}`, `/admin/${path}`], (req, res, next) => {
       run(action, visitOf(req), gates).then((body) => res.json(body), next);

@@ -1,7 +1,11 @@
-/** The test application on Koa: koa-session with AnynodeKoaStore. `/admin` is an application of its own, with its own cookie, on the same store. */
+/**
+ * The test application on Koa: with koa-session and AnynodeKoaStore, or with our own middleware. `/admin` is an application of its own,
+ * with its own cookie, on the same store.
+ */
 import type { RequestListener } from "node:http";
 import Router from "@koa/router";
 import type { Sessions } from "anynode";
+import { session as native } from "anynode/koa";
 import { AnynodeKoaStore } from "anynode/koa-session";
 import Koa from "koa";
 import session from "koa-session";
@@ -18,24 +22,41 @@ interface KoaSession {
   maxAge: number | "session" | undefined;
   save(): Promise<void>;
   regenerate(): Promise<void>;
+  /** Ours has it. */
+  reload?(): Promise<void>;
   toJSON(): object;
 }
 
 export function koaApp(sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
   const store = new AnynodeKoaStore(sessions);
-  const main = mounted(store, gates, options, "", "sid");
-  const admin = mounted(store, gates, options, "/admin", "admin.sid");
+  const { maxAge = "session", rolling = false } = options;
+  // koa-session's types don't know the cookie's own settings, and passes them on.
+  const made: Make = (app, path, key) => {
+    const cookie = { path };
+    return session({ ...cookie, key, maxAge, rolling, store }, app);
+  };
+  return both(made, gates);
+}
+
+export function nativeKoaApp(sessions: Sessions, gates: Gates, options: HostOptions): RequestListener {
+  const { maxAge = "session", rolling = false } = options;
+  return both((_, path, name) => native(sessions, { path, name, maxAge, rolling }), gates);
+}
+
+type App = Koa<Koa.DefaultState, WithSession>;
+type Make = (app: App, path: string, name: string) => Koa.Middleware<Koa.DefaultState, WithSession>;
+
+function both(make: Make, gates: Gates): RequestListener {
+  const main = mounted(make, gates, "", "sid");
+  const admin = mounted(make, gates, "/admin", "admin.sid");
   return (req, res) => (req.url?.startsWith("/admin/") ? admin : main)(req, res);
 }
 
-function mounted(store: AnynodeKoaStore, gates: Gates, options: HostOptions, prefix: string, key: string): RequestListener {
-  const app = new Koa<Koa.DefaultState, WithSession>();
+function mounted(make: Make, gates: Gates, prefix: string, name: string): RequestListener {
+  const app: App = new Koa<Koa.DefaultState, WithSession>();
   app.keys = [SECRET];
   app.silent = true;
-  const { maxAge = "session", rolling = false } = options;
-  // koa-session's types don't know the cookie's own settings, and passes them on.
-  const cookie = { path: prefix || "/" };
-  app.use(session({ ...cookie, key, maxAge, rolling, store }, app));
+  app.use(make(app, prefix || "/", name));
   const router = new Router<Koa.DefaultState, WithSession>({ prefix });
   for (const [path, action] of Object.entries(ACTIONS)) {
     router.get(`/${path}`, async (ctx) => {
@@ -60,7 +81,7 @@ function visitOf(ctx: WithSession & { readonly URL: URL }): Visit {
       ctx.session = null; // koa-session ends it when the request ends
     },
     regenerate: () => own().regenerate(),
-    reload: () => Promise.reject(new Error("koa-session has no reload")),
+    reload: () => own().reload?.() ?? Promise.reject(new Error("koa-session has no reload")),
     unset() {
       ctx.session = null;
     },

@@ -4,8 +4,7 @@
 --   g<number>  the highest generation with which it filled a copy
 -- A writer, one of ARGV: "number epoch keep sentAt doubt generation serial"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
---   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease; 2, nor that
---   the registry has all nodes   generation: grows whenever that node gives a write up   serial: what an answer to a drop shall name
+--   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease   generation: grows whenever that node gives a write up   serial: what an answer to a drop shall name
 -- The invariant: whoever has a copy is in `copies`, or in `told` and hasn't heard yet. Bits stay; only `toldUntil` lapses.
 local COPY_LEASE = 2250
 local TOLERATED = 250
@@ -14,7 +13,7 @@ local channel = string.sub(ledger, 1, -18) .. 'channel:node-'
 local writer = { string.match(ARGV[#ARGV], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$') }
 local me, keep, sent_at, generation = tonumber(writer[1]), writer[3] == '1', tonumber(writer[4]), tonumber(writer[6])
 -- This clock jumped, perhaps (or the command was slow): what it granted may seem to be over and not be.
-local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
+local suspect = writer[5] == '1' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
 -- Its node gave it up and has filled copies since: it must be told like any other.
 local highest = me >= 0 and tonumber(redis.call('HGET', ledger, 'g' .. me) or 0) or 0
 local late = me >= 0 and generation < highest
@@ -72,7 +71,11 @@ local function affected(facts)
       unknown = unknown and number ~= me
     end
   end
-  unknown = unknown or writer[5] == '2'
+  -- A record that this node has filled since it gave this command up may be gone, bits and all.
+  if late then
+    local my_high, my_low = bit_of(me)
+    if not has(high, low, me) then high, low = high + my_high, low + my_low end
+  end
   return high, low
 end
 

@@ -1,0 +1,80 @@
+/** `ctx.session`: the attributes as on a plain object, and the members of koa-session's Session, by callback or promise. */
+import type { Sid } from "../names.js";
+import type { AttributeTexts } from "../session/attributes.js";
+import { Session } from "../session/session.js";
+import { answer } from "./callback.js";
+import type { SessionCookie } from "./session-cookie.js";
+
+type Done = (error?: unknown) => void;
+
+interface Keeper {
+  readonly isNew: boolean;
+  readonly cookie: SessionCookie;
+  save(session: KoaSession): Promise<void>;
+  reload(session: KoaSession): Promise<void>;
+  renewId(session: KoaSession): Promise<void>;
+}
+
+export class KoaSession extends Session {
+  readonly #keeper: Keeper;
+  readonly #commit: () => Promise<void>;
+  readonly #isNew: boolean;
+
+  /** @internal Made by the middleware. */
+  constructor(keeper: Keeper, commit: () => Promise<void>, attributes: AttributeTexts, sid?: Sid) {
+    super(attributes, sid);
+    this.#keeper = keeper;
+    this.#commit = commit;
+    this.#isNew = keeper.isNew;
+  }
+
+  /** Whether nothing was stored of this session when the request came. */
+  get isNew(): boolean {
+    return this.#isNew;
+  }
+  /** How many attributes there are. */
+  get length(): number {
+    return Object.keys(this).length;
+  }
+  get populated(): boolean {
+    return this.length > 0;
+  }
+  /** The session id. */
+  get externalKey(): string {
+    return this.id;
+  }
+
+  /** How long the session lives without a request, in ms, and the cookie without a new one; "session" = as long as the browser. */
+  get maxAge(): number | "session" {
+    return this.#keeper.cookie.originalMaxAge ?? "session";
+  }
+  set maxAge(ms: number | "session") {
+    this.#keeper.cookie.maxAge = ms === "session" ? null : ms;
+  }
+
+  /** Stores the session now, populated or not. */
+  save(callback?: Done): Promise<void> {
+    return told(this.#keeper.save(this), callback);
+  }
+  /** Shows what is stored now: `ctx.session` is a new object then. */
+  reload(callback?: Done): Promise<void> {
+    return told(this.#keeper.reload(this), callback);
+  }
+  /** Ends this session and gives its attributes a new id: `ctx.session` is a new object then. */
+  regenerate(callback?: Done): Promise<void> {
+    return told(this.#keeper.renewId(this), callback);
+  }
+  /** With `autoCommit: false`: stores what changed and sets the cookie. */
+  manuallyCommit(): Promise<void> {
+    return this.#commit();
+  }
+
+  /** The attributes as a plain object. */
+  toJSON(): Record<string, unknown> {
+    return Object.fromEntries(Object.entries(this));
+  }
+}
+
+function told(work: Promise<void>, callback: Done | undefined): Promise<void> {
+  return answer(work, callback && ((error: unknown) => callback(error ?? undefined)));
+}
