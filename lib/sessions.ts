@@ -351,9 +351,9 @@ export class Sessions {
   async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
-    const outcome = await this.#commits.commit(key, undefined, {
+    const outcome = await this.#commit(key, undefined, {
       mayCreate: true,
-      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(), patch), attributes },
+      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(this.#settings.absoluteMs), patch), attributes },
     });
     return outcome.outcome === "committed" ? outcome.loaded : undefined;
   }

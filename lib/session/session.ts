@@ -13,12 +13,16 @@ const UNTOUCHED = Symbol("untouched");
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
 /** Attribute names whose descriptors are kept. Applications use few; one that makes them up by the thousand starts again. */
 const MAX_NAMES = 4096;
+/** Looking for one among more costs as much as comparing texts. */
+const MAX_PLAIN = 8;
 
 export class Session {
   /** What was loaded, without the names that this object needs itself. */
   readonly #base: AttributeTexts;
   #sid: Sid | undefined;
   #asking = false;
+  /** Names and values, in turn, of attributes that were touched and hold no object: comparing those needs no text. */
+  #plain: unknown[] | undefined;
   #ended = false;
   #controller: AbortController | undefined;
 
@@ -81,7 +85,7 @@ export class Session {
         const value: unknown = Reflect.get(session, name);
         const was = base.get(name);
         if (was !== undefined) known += 1;
-        if (value === UNTOUCHED) continue;
+        if (value === UNTOUCHED || session.#isPlain(name, value)) continue;
         const mine = storable(session, name, value);
         if (mine === was) continue;
         changes ??= new Map();
@@ -118,7 +122,17 @@ export class Session {
     if (this.#asking) return UNTOUCHED;
     const value: unknown = JSON.parse(this.#base.get(name) ?? "null");
     settle(this, name, value);
+    if (typeof value !== "object") {
+      if (this.#plain === undefined) this.#plain = [name, value];
+      else if (this.#plain.length < 2 * MAX_PLAIN) this.#plain.push(name, value);
+    }
     return value;
+  }
+
+  /** Whether a touched attribute has the very value that was loaded. */
+  #isPlain(name: string, value: unknown): boolean {
+    const at = this.#plain?.indexOf(name) ?? -1;
+    return at >= 0 && at % 2 === 0 && this.#plain?.[at + 1] === value;
   }
 
   /** Shared by all sessions that have an attribute of that name: so their objects have one shape, and opening one costs little. */

@@ -19,11 +19,16 @@ import {
   yesOrNo,
 } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
-import { type Host, Lifecycle } from "./lifecycle.js";
+import type { Host } from "./host.js";
+import { Lifecycle } from "./lifecycle.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
 export type { CookieSettings, SessionCookie } from "./session-cookie.js";
+
+/** What an application keeps in its sessions: `declare module "anynode/express" { interface SessionData { views: number } }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add to it.
+export interface SessionData {}
 
 export interface ExpressOptions<Req extends Incoming = Incoming> extends FrontOptions<Req> {
   /** What `req.session = null`, or deleting it, means for the stored session: `"keep"` (default) or `"destroy"`. */
@@ -32,8 +37,25 @@ export interface ExpressOptions<Req extends Incoming = Incoming> extends FrontOp
   proxy?: boolean | undefined;
 }
 
+/** The session whose id `req.sessionID` is. */
+const OPENED = Symbol("anynode");
+
+/** Shared by all requests that come without a session. */
+const ID_WHEN_ASKED: PropertyDescriptor = {
+  get(this: WithSession) {
+    return this[OPENED]?.id;
+  },
+  set(this: WithSession, value: unknown) {
+    Object.defineProperty(this, "sessionID", { value, writable: true, enumerable: true, configurable: true });
+  },
+  enumerable: true,
+  configurable: true,
+};
+
 /** A request as the middleware finds and leaves it. */
 export interface WithSession {
+  /** @internal */
+  [OPENED]?: ExpressSession | undefined;
   session?: unknown;
   sessionID?: string | undefined;
   readonly secure?: boolean | undefined;
@@ -122,13 +144,17 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
     return this.#req.session;
   }
 
-  place(session: ExpressSession | undefined): void {
+  place(session: ExpressSession | undefined, isNew: boolean): void {
     if (session === undefined) {
       delete this.#req.session;
       return;
     }
     this.#req.session = session;
-    this.#req.sessionID = session.id;
+    // Most new sessions are never stored: an id is drawn when somebody asks.
+    if (isNew) {
+      this.#req[OPENED] = session;
+      Object.defineProperty(this.#req, "sessionID", ID_WHEN_ASKED);
+    } else this.#req.sessionID = session.id;
   }
 
   make(attributes: AttributeTexts, sid: Sid | undefined): ExpressSession {

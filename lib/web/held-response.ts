@@ -6,6 +6,17 @@
  */
 import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
+import {
+  addCookie,
+  type Head,
+  headOf,
+  hideHead,
+  type Method,
+  type NodeResponse,
+  restore,
+  showHead,
+  withCookie,
+} from "./response-head.js";
 
 /** What a held response needs of a request's session: see lifecycle.ts. */
 export interface Settling {
@@ -14,38 +25,11 @@ export interface Settling {
   readonly cookieLine: string | undefined;
 }
 
-type Method = (...args: unknown[]) => unknown;
-/** The members of node's responses, HTTP/1 and HTTP/2, that this relies on. */
-interface Response {
-  statusCode: number;
-  statusMessage?: string | undefined;
-  /** HTTP/1 only: the head as it is sent. While it is set node says that headers were sent, and refuses to change them. */
-  _header?: string | null;
-  readonly headersSent: boolean;
-  writeHead: Method;
-  write: Method;
-  end: Method;
-  flushHeaders: Method;
-  getHeader(name: string): unknown;
-  getHeaders(): Record<string, unknown>;
-  getHeaderNames(): string[];
-  setHeader(name: string, value: unknown): unknown;
-  removeHeader(name: string): unknown;
-  emit(event: string): boolean;
-  once(event: string, listener: () => void): unknown;
-  [HELD]?: HeldResponse;
-}
+/** A response that is held, if it is. */
+type Response = NodeResponse & { [HELD]?: HeldResponse };
 type Verb = "writeHead" | "write" | "end" | "flushHeaders";
 
 const HELD = Symbol("anynode");
-const HEAD_HELD = "held by anynode";
-
-interface Head {
-  readonly status: number;
-  readonly message: string | undefined;
-  readonly headers: Record<string, unknown>;
-}
-
 export class HeldResponse {
   readonly #response: Response;
   readonly #settling: Settling;
@@ -140,10 +124,8 @@ export class HeldResponse {
     this.#state = "holding";
     const asHeld = headOf(this.#response);
     hideHead(this.#response);
-    settling.then(
-      () => this.#release(asHeld),
-      (error: unknown) => this.#forget(error),
-    );
+    // What can't be said (a header with a line break, a chunk of another kind) would have thrown in the handler; it is an error as well.
+    settling.then(() => this.#release(asHeld)).catch((error: unknown) => this.#forget(error));
     return true;
   }
 
@@ -166,8 +148,8 @@ export class HeldResponse {
     restore(response, asHeld);
     this.#pass();
     let room: unknown = true;
-    for (const [verb, args] of this.#held.splice(0)) {
-      const [first, second, third] = args;
+    for (let next = this.#held.shift(); next !== undefined; next = this.#held.shift()) {
+      const [verb, [first, second, third]] = next;
       // A second head, by a middleware that can't see that the first one was held, says nothing new.
       if (verb === "writeHead" && response.headersSent) continue;
       const answer = this[verb](first, second, third);
@@ -184,7 +166,8 @@ export class HeldResponse {
     restore(response, this.#before);
     new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
     for (const [, args] of this.#held.splice(0)) tell(args, abandoned(error));
-    this.#refuse(error);
+    // Outside of our promise: what error handlers throw is theirs.
+    process.nextTick(this.#refuse, error);
   }
 
   #writeHeadWith(line: string, status: unknown, message: unknown, headers: unknown): unknown {
@@ -237,69 +220,9 @@ function emitDrain(response: Response): void {
   response.emit("drain");
 }
 
-/** A response that can be held; what Socket.IO or an upgrade brings in its place can't. */
-export function isHoldable(response: object): response is Response {
-  return METHODS.every((name) => typeof Reflect.get(response, name) === "function") && !Reflect.get(response, "headersSent");
-}
-const METHODS = ["writeHead", "write", "end", "flushHeaders", "getHeaders", "getHeaderNames", "setHeader", "removeHeader"];
-
-function headOf(response: Response): Head {
-  const headers = response.getHeaders();
-  for (const name in headers) {
-    // appendHeader grows the very array.
-    const value = headers[name];
-    if (Array.isArray(value)) headers[name] = [...value];
-  }
-  return { status: response.statusCode, message: isHttp1(response) ? response.statusMessage : undefined, headers };
-}
-
-function restore(response: Response, { status, message, headers }: Head): void {
-  for (const name of response.getHeaderNames()) if (!(name in headers)) response.removeHeader(name);
-  for (const name in headers) if (!isSame(response.getHeader(name), headers[name])) response.setHeader(name, headers[name]);
-  response.statusCode = status;
-  if (isHttp1(response)) response.statusMessage = message;
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => item === b[i]));
-}
-
-function isHttp1(response: Response): boolean {
-  return "_header" in response;
-}
-
-/** Makes headers read as sent. */
-function hideHead(response: Response): void {
-  if (isHttp1(response)) response._header = HEAD_HELD;
-  else Object.defineProperty(response, "headersSent", { value: true, configurable: true });
-}
-function showHead(response: Response): void {
-  if (!isHttp1(response)) Reflect.deleteProperty(response, "headersSent");
-  else if (response._header === HEAD_HELD) response._header = null;
-}
-
-function addCookie(response: Response, line: string): void {
-  const before = response.getHeader("Set-Cookie");
-  response.setHeader(
-    "Set-Cookie",
-    Array.isArray(before) ? [...before, line] : before === undefined ? line : [String(before), line],
-  );
-}
-
-/** Headers that are given to writeHead take the place of those set before, the cookies too: ours goes with them. */
-function withCookie(headers: unknown, line: string): unknown {
-  if (Array.isArray(headers)) {
-    const nth = headers.findIndex((name, i) => i % 2 === 0 && isSetCookie(name));
-    return nth < 0 ? headers : [...headers, headers[nth], line];
-  }
-  if (typeof headers !== "object" || headers === null) return headers;
-  const name = Object.keys(headers).find(isSetCookie);
-  if (name === undefined) return headers;
-  const theirs: unknown = Reflect.get(headers, name);
-  return { ...headers, [name]: [...(Array.isArray(theirs) ? theirs : [theirs]), line] };
-}
-function isSetCookie(name: unknown): boolean {
-  return typeof name === "string" && name.toLowerCase() === "set-cookie";
+/** A response that can be held; what an upgrade, or Socket.IO for one, brings in its place can't. */
+export function isHoldable(response: Partial<Response>): response is Response {
+  return typeof response.writeHead === "function" && typeof response.getHeaderNames === "function" && !response.headersSent;
 }
 
 /** Tells whoever waits for one of these calls that it came to nothing. */

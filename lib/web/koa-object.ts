@@ -8,7 +8,6 @@ import type { SessionCookie } from "./session-cookie.js";
 type Done = (error?: unknown) => void;
 
 interface Keeper {
-  readonly isNew: boolean;
   readonly cookie: SessionCookie;
   save(session: KoaSession): Promise<void>;
   reload(session: KoaSession): Promise<void>;
@@ -21,11 +20,11 @@ export class KoaSession extends Session {
   readonly #isNew: boolean;
 
   /** @internal Made by the middleware. */
-  constructor(keeper: Keeper, commit: () => Promise<void>, attributes: AttributeTexts, sid?: Sid) {
+  constructor(keeper: Keeper, commit: () => Promise<void>, isNew: boolean, attributes: AttributeTexts, sid?: Sid) {
     super(attributes, sid);
     this.#keeper = keeper;
     this.#commit = commit;
-    this.#isNew = keeper.isNew;
+    this.#isNew = isNew;
   }
 
   /** Whether nothing was stored of this session when the request came. */

@@ -6,25 +6,17 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
 import type { AttributeTexts } from "../session/attributes.js";
-import { makeSid } from "../session/id.js";
 import { Sessions } from "../sessions.js";
-import {
-  FRONT_OPTIONS,
-  type FrontOptions,
-  type FrontSettings,
-  frontSettingsOf,
-  isBelow,
-  pathOf,
-  type Secret,
-  yesOrNo,
-} from "./front-options.js";
+import { isBelow, pathOf } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
+import type { Carrier, Host } from "./host.js";
 import { KoaSession } from "./koa-object.js";
-import { type Carrier, type Host, Lifecycle } from "./lifecycle.js";
-import type { CookieSettings } from "./session-cookie.js";
+import { type KoaOptions, type KoaSettings, keysOf, koaSettingsOf } from "./koa-options.js";
+import { Lifecycle } from "./lifecycle.js";
 
 export type { FrontOptions, Route, Secret } from "./front-options.js";
 export { KoaSession } from "./koa-object.js";
+export type { KoaOptions } from "./koa-options.js";
 export type { CookieSettings } from "./session-cookie.js";
 
 /** Where a context keeps its session. */
@@ -45,47 +37,18 @@ export interface Context {
   append(name: string, value: string): void;
 }
 
-/** The cookie's settings stand beside the others, as in koa-session; `maxAge` is one day if left out, "session" = as long as the browser. */
-export interface KoaOptions<Ctx>
-  extends Omit<FrontOptions<Ctx>, "secret" | "resave">,
-    Omit<CookieSettings, "maxAge" | "expires"> {
-  /** Signs the cookie. Default: `app.keys`. */
-  secret?: Secret | readonly Secret[] | undefined;
-  /** Another name for `name`. */
-  key?: string | undefined;
-  maxAge?: number | "session" | undefined;
-  /** Whether a request's changes are stored when its handlers are through. Default true; else see `session.manuallyCommit()`. */
-  autoCommit?: boolean | undefined;
-  /** Whether the cookie is set anew from time to time while its visitor comes: at most once a tenth of `maxAge`. Default false. */
-  renew?: boolean | undefined;
-  /** Whether a stored session may be used; if not the visitor gets a new one (event `session:invalid`). Synchronous. */
-  valid?: ((ctx: Ctx, attributes: Record<string, unknown>) => unknown) | undefined;
-  /** Called before a session is stored; may change it. Synchronous. */
-  beforeSave?: ((ctx: Ctx, session: KoaSession) => void) | undefined;
-  /** Another way for the id to travel than our cookie. Nobody verifies it but `get`. */
-  externalKey?: { get(ctx: Ctx): string | undefined; set(ctx: Ctx, key: string): void } | undefined;
-  /** What ids begin with. */
-  prefix?: string | undefined;
-  /** Taken for compatibility; there is no other way. */
-  overwrite?: boolean | undefined;
-  signed?: true | undefined;
+/** What an application keeps in its sessions: `declare module "anynode/koa" { interface SessionData { views: number } }`. */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add to it.
+export interface SessionData {}
+
+/** What the middleware adds to a context: `new Koa<Koa.DefaultState, SessionContext>()`. */
+export interface SessionContext {
+  get session(): (KoaSession & Partial<SessionData>) | null;
+  /** null ends the session; an object gives it other attributes. */
+  set session(value: object | null);
 }
 
 export type Middleware<Ctx> = (ctx: Ctx, next: () => Promise<unknown>) => Promise<unknown>;
-
-const DAY_MS = 86_400_000;
-const COOKIE = ["path", "domain", "httpOnly", "secure", "sameSite", "partitioned", "priority"] as const;
-const KNOWN = [
-  ...FRONT_OPTIONS.filter((name) => name !== "resave"),
-  ...COOKIE,
-  ...["maxAge", "key", "autoCommit", "renew", "valid", "beforeSave", "externalKey", "prefix", "overwrite", "signed"],
-];
-
-interface KoaSettings<Ctx> extends FrontSettings<Ctx> {
-  readonly options: KoaOptions<Ctx>;
-  readonly commits: boolean;
-  readonly renews: boolean;
-}
 
 /** The middleware. Throws OPTION_INVALID for options that can't work. A context that has a session of ours already keeps it. */
 export function session<Ctx extends Context = Context>(sessions: Sessions, options: KoaOptions<Ctx> = {}): Middleware<Ctx> {
@@ -101,35 +64,6 @@ export function session<Ctx extends Context = Context>(sessions: Sessions, optio
     if (path !== undefined && path !== "/" && !isBelow(pathOf(ctx), path)) return next();
     return host.handle(next);
   };
-}
-
-function koaSettingsOf<Ctx extends Context>(options: KoaOptions<Ctx>, secret: Secret | readonly Secret[]): KoaSettings<Ctx> {
-  const { key, name = key, cookie = cookieOf(options), prefix, genid, autoCommit, renew, signed, externalKey } = options;
-  if (signed !== undefined && signed !== true) throw invalid("The option signed is false; the cookie is always signed.");
-  if (externalKey !== undefined && (typeof externalKey.get !== "function" || typeof externalKey.set !== "function")) {
-    throw invalid(`The option externalKey is ${shown(externalKey)}; it must be an object with the functions get and set.`);
-  }
-  const made = prefix === undefined ? undefined : () => `${prefix}${makeSid()}`;
-  const settings = frontSettingsOf({ ...options, secret, name, cookie, genid: genid ?? made }, KNOWN);
-  return {
-    ...settings,
-    options,
-    commits: autoCommit === undefined || yesOrNo("autoCommit", autoCommit),
-    renews: yesOrNo("renew", renew),
-  };
-}
-
-/** `secure` is as the connection is, unless said otherwise. */
-function cookieOf<Ctx>(options: KoaOptions<Ctx>): CookieSettings {
-  const settings: CookieSettings = { secure: "auto", maxAge: options.maxAge === "session" ? null : (options.maxAge ?? DAY_MS) };
-  for (const name of COOKIE) if (options[name] !== undefined) Reflect.set(settings, name, options[name]);
-  return settings;
-}
-
-function keysOf(keys: unknown): string[] {
-  const texts = Array.isArray(keys) ? keys.filter((key) => typeof key === "string") : [];
-  if (texts.length > 0) return texts;
-  throw invalid("There is no secret to sign the session's cookie with: set the option secret, or app.keys to a list of texts.");
 }
 
 /** Shared by all contexts. */
@@ -179,11 +113,13 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       ? new HeldResponse(ctx.res, this.lifecycle, (error) => ctx.onerror(errorOf(error)))
       : undefined;
     await next();
+    // Who answered by ctx.res is answered by what holds that.
+    if (held?.isWaiting === false) return;
     try {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
     } catch (error) {
-      if (held?.isWaiting) {
+      if (held !== undefined) {
         // The body goes, a stream is closed; what that does to the head goes, too.
         held.reset();
         ctx.body = undefined;
@@ -241,8 +177,8 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
     this.#shown = session;
   }
 
-  make(attributes: AttributeTexts, sid: Sid | undefined): KoaSession {
-    return new KoaSession(this.lifecycle, () => this.#commit(), attributes, sid);
+  make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): KoaSession {
+    return new KoaSession(this.lifecycle, () => this.#commit(), isNew, attributes, sid);
   }
 
   isMade(value: object): value is KoaSession {

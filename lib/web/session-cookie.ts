@@ -51,8 +51,9 @@ export class SessionCookie {
   get expires(): Date | null {
     return this._expires;
   }
-  set expires(date: Date | null | undefined) {
-    this._expires = date ?? null;
+  /** `false`, as express-session documents it, or null: as long as the browser. */
+  set expires(date: Date | false | null | undefined) {
+    this._expires = date instanceof Date ? date : null;
     this.originalMaxAge = this.maxAge;
   }
 

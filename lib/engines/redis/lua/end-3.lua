@@ -5,8 +5,9 @@
 -- The drops, and so the answers to them, name `now` for a version.
 -- Returns  {what was there, now, the body of the record that was ended or '' if it is longer, 1 if somebody couldn't be told, number, ms, number, ms …}
 local state, version, facts = look(KEYS[1])
-local body = ''
-if state == 'record' and redis.call('STRLEN', KEYS[1]) <= 35 + tonumber(ARGV[2]) then body = redis.call('GETRANGE', KEYS[1], 35, -1) end
+local shown = tonumber(ARGV[2])
+local body = state == 'record' and redis.call('GETRANGE', KEYS[1], 35, 35 + shown) or ''
+if #body > shown then body = '' end
 redis.call('DEL', KEYS[1])
 local high, low = affected(version > 0 and facts or nil)
 store('E', KEYS[1], version, now + tonumber(ARGV[1]), facts_after(high, low, false), '')

@@ -1,0 +1,90 @@
+/**
+ * The head of a response: status and headers, taken down and put back, read as sent while they aren't, and our cookie among them.
+ */
+
+export type Method = (...args: unknown[]) => unknown;
+/** The members of node's responses, HTTP/1 and HTTP/2, that this relies on. */
+export interface NodeResponse {
+  statusCode: number;
+  statusMessage?: string | undefined;
+  /** HTTP/1 only: the head as it is sent. While it is set node says that headers were sent, and refuses to change them. */
+  _header?: string | null;
+  readonly headersSent: boolean;
+  writeHead: Method;
+  write: Method;
+  end: Method;
+  flushHeaders: Method;
+  getHeader(name: string): unknown;
+  getHeaders(): Record<string, unknown>;
+  getHeaderNames(): string[];
+  setHeader(name: string, value: unknown): unknown;
+  removeHeader(name: string): unknown;
+  emit(event: string): boolean;
+  once(event: string, listener: () => void): unknown;
+}
+const HEAD_HELD = "held by anynode";
+
+export interface Head {
+  readonly status: number;
+  readonly message: string | undefined;
+  readonly headers: Record<string, unknown>;
+}
+
+export function headOf(response: NodeResponse): Head {
+  const headers = response.getHeaders();
+  for (const name in headers) {
+    // appendHeader grows the very array.
+    const value = headers[name];
+    if (Array.isArray(value)) headers[name] = [...value];
+  }
+  return { status: response.statusCode, message: isHttp1(response) ? response.statusMessage : undefined, headers };
+}
+
+export function restore(response: NodeResponse, { status, message, headers }: Head): void {
+  for (const name of response.getHeaderNames()) if (!(name in headers)) response.removeHeader(name);
+  for (const name in headers) if (!isSame(response.getHeader(name), headers[name])) response.setHeader(name, headers[name]);
+  response.statusCode = status;
+  if (isHttp1(response)) response.statusMessage = message;
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => item === b[i]));
+}
+
+function isHttp1(response: NodeResponse): boolean {
+  return Object.hasOwn(response, "_header");
+}
+
+/** Makes headers read as sent. */
+export function hideHead(response: NodeResponse): void {
+  if (isHttp1(response)) response._header = HEAD_HELD;
+  else Object.defineProperty(response, "headersSent", { value: true, configurable: true });
+}
+export function showHead(response: NodeResponse): void {
+  if (!isHttp1(response)) Reflect.deleteProperty(response, "headersSent");
+  else if (response._header === HEAD_HELD) response._header = null;
+}
+
+export function addCookie(response: NodeResponse, line: string): void {
+  const before = response.getHeader("Set-Cookie");
+  response.setHeader(
+    "Set-Cookie",
+    Array.isArray(before) ? [...before, line] : before === undefined ? line : [String(before), line],
+  );
+}
+
+/** Headers that are given to writeHead take the place of those set before, the cookies too: ours goes with them. */
+export function withCookie(headers: unknown, line: string): unknown {
+  if (Array.isArray(headers)) {
+    const nth = headers.findIndex((name, i) => i % 2 === 0 && isSetCookie(name));
+    return nth < 0 ? headers : [...headers, headers[nth], line];
+  }
+  if (typeof headers !== "object" || headers === null) return headers;
+  const name = Object.keys(headers).find(isSetCookie);
+  if (name === undefined) return headers;
+  const theirs: unknown = Reflect.get(headers, name);
+  return { ...headers, [name]: [...(Array.isArray(theirs) ? theirs : [theirs]), line] };
+}
+function isSetCookie(name: unknown): boolean {
+  return typeof name === "string" && name.toLowerCase() === "set-cookie";
+}
