@@ -104,8 +104,9 @@ export class People {
     const name = await this.#widen(index, from, to);
     if (name === undefined) return { outcome: "gone", ended: true };
     const outcome = await store();
-    const stands = outcome.outcome === "committed" && (await this.#stands(index, name, to));
-    if (outcome.outcome === "committed" && !stands) await this.#doors.end(to);
+    const isStored = outcome.outcome === "committed" && outcome.loaded.key === to;
+    const stands = isStored && (await this.#stands(index, name, to));
+    if (isStored && !stands) await this.#doors.end(to);
     const over = stands ? from.key : to;
     await this.#change(index, (entries) => {
       const entry = entries.get(name);
@@ -114,7 +115,7 @@ export class People {
       entries.set(name, { ...entry, keys });
       return true;
     });
-    return stands || outcome.outcome === "gone" ? outcome : { outcome: "gone", ended: true };
+    return stands || !isStored ? outcome : { outcome: "gone", ended: true };
   }
 
   /** A person's live sessions, the latest sign-in first. One read of the index, and one a session. */

@@ -17,7 +17,7 @@ import { type Handle, People } from "./people.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { Watermark } from "./registry/watermark.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
-import { type Client, digestOf, recordedOf } from "./session/client.js";
+import { type Client, changedSince, digestOf, recordedOf } from "./session/client.js";
 import { Codec, type Unreadable, unreadable } from "./session/codec.js";
 import { isRandomSid, isSid, sharesTag } from "./session/id.js";
 import { Keyring } from "./session/keyring.js";
@@ -26,8 +26,8 @@ import { deadlinesOf, type Header, idleAtOf, type Loaded, NOBODY, type SessionRe
 import { checkUser, isUserKey } from "./session/user-key.js";
 import { VERSION } from "./version.js";
 
-/** How long a session of somebody who signed in lives at the most, if the options don't say. */
-const SIGNED_IN_MS = 30 * 86_400_000;
+/** How long a session of somebody who signed in lives at the most, if the options don't say; under native front ends, any session. */
+const ABSOLUTE_MS = 30 * 86_400_000;
 /** More moves in a row than an old id's grace has room for. */
 const MAX_HOPS = 8;
 
@@ -36,8 +36,8 @@ export interface HeaderPatch {
   /** The idle timeout; "default" = that of the options. */
   readonly idleMs?: number | "default";
   readonly cookie?: string;
-  /** Of a session that begins: how long it lives at the most, if the options don't say. */
-  readonly absoluteMs?: number;
+  /** A session that begins has an absolute deadline: that of the options, or 30 days. */
+  readonly isBounded?: boolean;
 }
 
 /** A sign-in, as a front end has worked it out. */
@@ -263,6 +263,29 @@ export class Sessions {
     return this.#touches.idleAt(key, version, idleAt) - this.#engineClock.latest();
   }
 
+  /** How long it lives from now, in ms, if this request extends it, and at the most; Infinity = there is no absolute deadline. */
+  livesMs({ record: { header } }: Loaded): { readonly idleMs: number; readonly absoluteMs: number } {
+    const now = this.#engineClock.latest();
+    const absoluteMs = header.absoluteAt > 0 ? header.absoluteAt - now : Number.POSITIVE_INFINITY;
+    return { idleMs: idleAtOf(header, now) - now, absoluteMs };
+  }
+
+  /** How long ago the person showed last who they are, in ms, at the longest; Infinity = nobody is signed in. */
+  sinceSignInMs({ record: { header } }: Loaded): number {
+    return header.authenticatedAt > 0 ? this.#engineClock.latest() - header.authenticatedAt : Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Which of the properties that were recorded at sign-in the client of a request doesn't have any more. Told by event, too, once a
+   * session on this node; what to do about it is the application's say.
+   */
+  clientChanges({ key, record: { header } }: Loaded, client: Client): readonly ("address" | "agent")[] {
+    if (header.client === "") return [];
+    const changed = changedSince(header.client, recordedOf(client, this.#settings.record));
+    if (changed.length > 0 && this.#isNews(`client ${key}`)) this.#events.emit("client-changed", { changed });
+    return changed;
+  }
+
   /** All live sessions that this node can read, in no order. */
   async *list(): AsyncGenerator<Loaded> {
     if (this.#state !== "open") await this.ready();
@@ -366,7 +389,9 @@ export class Sessions {
       fresh,
       apply: (current) => {
         const isOver = current === undefined || this.#watermark.covers(current.header.createdAt);
-        const header = isOver ? this.#freshHeader(this.#settings.absoluteMs || (patch.absoluteMs ?? 0)) : current.header;
+        const header = isOver
+          ? this.#freshHeader(this.#settings.absoluteMs || (patch.isBounded ? ABSOLUTE_MS : 0))
+          : current.header;
         return { header: this.#patched(header, patch), attributes };
       },
     });
@@ -532,7 +557,7 @@ export class Sessions {
 
   /**
    * Gives the session a new id and leaves the old one valid for `graceMs`: whoever comes with it, e.g. a request that was under way, reads
-   * and writes the same session. Not for sign-ins, where whoever knew the old id must be left behind: see `login`.
+   * and writes the same session. Of two at once one moves it, and both give where it is. Not for sign-ins, where whoever knew the old id must be left behind: see `login`.
    */
   async rotate(from: Sid, loaded: Loaded, to: Sid, graceMs: number, patch: HeaderPatch = {}): Promise<CommitOutcome> {
     // Whatever others have stored meanwhile goes along.
@@ -551,7 +576,7 @@ export class Sessions {
     const key = this.#keyOf(to);
     if (this.#state !== "open") await this.ready();
     const recorded = recordedOf(client, this.#settings.record);
-    const fresh = this.#patched(this.#freshHeader(absoluteMs ?? (this.#settings.absoluteMs || SIGNED_IN_MS)), patch);
+    const fresh = this.#patched(this.#freshHeader(absoluteMs ?? (this.#settings.absoluteMs || ABSOLUTE_MS)), patch);
     const header = { ...fresh, user, authenticatedAt: fresh.createdAt, client: digestOf(recorded) };
     const record = { header, attributes };
     const entrance = { user, key, from: loaded?.key, absoluteAt: header.absoluteAt, ...recorded };
@@ -602,6 +627,8 @@ export class Sessions {
       // Somebody changed it meanwhile: it moves, or ends, in that version, and from where it is by now.
       const next = await this.#current(loaded, result.current);
       if (typeof next === "string") return this.#settled(loaded.key, { outcome: "gone", ended: next === "ended" });
+      // Of two rotations at once one moves it, and that is enough: else two responses would each bring the browser an id.
+      if (graceMs > 0 && next.key !== loaded.key) return { outcome: "committed", loaded: next };
       loaded = next;
       if (clock.monotonic() - startedAt >= deadlineMs) {
         throw new AnynodeError(
@@ -712,10 +739,15 @@ export class Sessions {
   }
 
   #reportUnreadable(which: string, why: Unreadable["outcome"]): void {
-    if (this.#reported.has(which)) return;
+    if (this.#isNews(which)) this.#events.emit("unreadable", { why });
+  }
+
+  /** Whether this is the first time, as far as this remembers. */
+  #isNews(which: string): boolean {
+    if (this.#reported.has(which)) return false;
     if (this.#reported.size >= 1000) this.#reported.clear();
     this.#reported.add(which);
-    this.#events.emit("unreadable", { why });
+    return true;
   }
 }
 

@@ -6,6 +6,7 @@ import type { MaybePromise } from "../engines/engine.js";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import type { Client } from "../session/client.js";
 import { Sessions } from "../sessions.js";
 import { ExpressSession } from "./express-object.js";
 import {
@@ -60,6 +61,7 @@ export interface WithSession {
   sessionID?: string | undefined;
   readonly secure?: boolean | undefined;
   readonly socket?: object | undefined;
+  readonly ip?: string | undefined;
 }
 
 export type Next = (error?: unknown) => void;
@@ -165,6 +167,12 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
 
   isMade(value: object): value is ExpressSession {
     return value instanceof ExpressSession;
+  }
+
+  client(): Client {
+    const { ip, socket, headers } = this.#req;
+    const remote: unknown = socket === undefined ? undefined : Reflect.get(socket, "remoteAddress");
+    return { address: ip ?? (typeof remote === "string" ? remote : undefined), agent: headers["user-agent"] };
   }
 
   isSecure(): boolean {

@@ -120,7 +120,7 @@ describe("what was done to it", () => {
   });
 
   test("names that the object itself needs are refused, and hidden where another front end stored them", () => {
-    const stored = open({ id: "x", toString: 1, n: 1 });
+    const stored = open({ id: "x", signal: 1, n: 1 });
     expect(Object.keys(stored)).toEqual(["n"]);
     expect(changed(stored)).toEqual({});
     for (const name of ["signal", "toString", "hasOwnProperty"]) {
