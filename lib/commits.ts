@@ -9,7 +9,7 @@ import type { Deadlines, Engine, Found } from "./engines/engine.js";
 import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
 import { type Codec, unreadable } from "./session/codec.js";
-import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
+import { deadlinesOf, type Loaded, NOBODY, type SessionRecord } from "./session/record.js";
 
 export type CommitOutcome =
   | { readonly outcome: "committed"; readonly loaded: Loaded }
@@ -32,6 +32,8 @@ export interface Wish {
   readonly fresh?: boolean;
   /** Whether this node would like a copy of what is stored. Default true. */
   readonly keeps?: boolean;
+  /** Whether a record that nobody will ever read again (damaged, not sealed, its key revoked) counts as an empty one. Default false. */
+  readonly overwrites?: boolean;
   apply(current: SessionRecord | undefined): SessionRecord;
 }
 
@@ -41,6 +43,11 @@ interface Job extends Wish {
   readonly resolve: (outcome: CommitOutcome | MovedOn) => void;
   readonly reject: (error: unknown) => void;
 }
+
+const NOTHING: SessionRecord = {
+  header: { createdAt: 0, absoluteAt: 0, idleMs: 0, ...NOBODY, cookie: "", movedTo: "" },
+  attributes: new Map(),
+};
 
 export class Commits {
   /** Per key, the jobs that wait behind a commit under way. */
@@ -64,8 +71,18 @@ export class Commits {
   commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome | MovedOn> {
     return new Promise((resolve, reject) => {
       const askedAt = this.#clock.monotonic();
-      const { mayCreate, fresh = false, keeps = true } = wish;
-      const job: Job = { mayCreate, fresh, keeps, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
+      const { mayCreate, fresh = false, keeps = true, overwrites = false } = wish;
+      const job: Job = {
+        mayCreate,
+        fresh,
+        keeps,
+        overwrites,
+        apply: (current) => wish.apply(current),
+        loaded,
+        askedAt,
+        resolve,
+        reject,
+      };
       const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         lane.push(job);
@@ -140,7 +157,7 @@ export class Commits {
         });
         current = undefined;
       } else {
-        current = this.#read(key, result.current);
+        current = this.#read(key, result.current, jobs);
       }
     }
   }
@@ -205,10 +222,12 @@ export class Commits {
   }
 
   /** What another node stored. One that can't be read is not ours to overwrite. */
-  #read(key: Key, found: Found): Loaded {
-    const decoded = this.#codec.decode(found.body, key);
-    if (decoded.outcome !== "record") throw unreadable(decoded);
-    return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
+  #read(key: Key, { version, idleAt, body }: Found, jobs: readonly Job[]): Loaded {
+    const decoded = this.#codec.decode(body, key);
+    if (decoded.outcome === "record") return { key, version, idleAt, record: decoded.record };
+    const isLost = decoded.outcome !== "key-missing" && decoded.outcome !== "unknown";
+    if (isLost && jobs.every((job) => job.overwrites)) return { key, version, idleAt, record: NOTHING };
+    throw unreadable(decoded);
   }
 }
 

@@ -172,12 +172,13 @@ export class People {
   /** Decides the bound in the very step that enters the session. Returns the entries that must be ended before it is stored. */
   async #enter(index: Key, name: string, { key, from, absoluteAt, address, agent }: Entrance): Promise<Entry[]> {
     const { sessions, over } = this.#bound;
-    const found = await this.#index(index);
+    const found = await this.#readable(index);
     const dead = await this.#deadIn(found);
     let ending: Entry[] = [];
     await this.#doors.commit(index, found, {
       ...INDEX,
       mayCreate: true,
+      overwrites: true,
       apply: (current) => {
         const now = this.#doors.now();
         const entries: Entries = current === undefined ? new Map() : entriesOf(current);
@@ -219,10 +220,11 @@ export class People {
   /** Gives an entry one more key; undefined: it is being ended. An entry that was lost, with its index, is made anew. */
   async #widen(index: Key, { key, record }: Loaded, to: Key): Promise<string | undefined> {
     let widened: string | undefined;
-    const found = await this.#index(index);
+    const found = await this.#readable(index);
     await this.#doors.commit(index, found, {
       ...INDEX,
       mayCreate: true,
+      overwrites: true,
       apply: (current) => {
         const now = this.#doors.now();
         const entries: Entries = current === undefined ? new Map() : entriesOf(current);
@@ -273,6 +275,12 @@ export class People {
       // Else it went meanwhile, with all its sessions, and perhaps another one has come.
       if (outcome === "committed") return;
     }
+  }
+
+  /** One that can't be read must not keep a person from signing in: it is begun anew, unless other nodes can read it. */
+  async #readable(index: Key): Promise<Loaded | undefined> {
+    const found = await this.#doors.peek(index);
+    return typeof found === "string" ? undefined : found;
   }
 
   async #index(index: Key): Promise<Loaded | undefined> {

@@ -61,6 +61,6 @@ export function recordOf(current: SessionRecord | undefined, entries: Entries, n
     const optional = { ...(address && { address }), ...(agent && { agent }), ...(ending && { ending }) };
     attributes.set(name, JSON.stringify({ keys: keys.slice(-MAX_KEYS), at, absoluteAt: until, ...optional }));
   }
-  const createdAt = current?.header.createdAt ?? now;
+  const createdAt = current?.header.createdAt || now;
   return { header: { createdAt, absoluteAt, idleMs: NEVER_IDLE_MS, ...NOBODY, cookie: "", movedTo: "" }, attributes };
 }

@@ -25,6 +25,7 @@ import { Lifecycle } from "./lifecycle.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
+export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings, SessionCookie } from "./session-cookie.js";
 
 /** What an application keeps in its sessions: `declare module "anynode/express" { interface SessionData { views: number } }`. */

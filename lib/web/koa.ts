@@ -19,6 +19,7 @@ import { addCookie } from "./response-head.js";
 export type { FrontOptions, Route, Secret } from "./front-options.js";
 export { KoaSession } from "./koa-object.js";
 export type { KoaOptions } from "./koa-options.js";
+export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings } from "./session-cookie.js";
 
 /** Where a context keeps its session. */

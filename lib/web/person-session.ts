@@ -50,7 +50,7 @@ export class PersonSession extends Session {
   get user(): string | undefined {
     return this.#keeper.loaded?.record.header.user || undefined;
   }
-  set user(_: unknown) {
+  set user(_: never) {
     throw kept("user");
   }
 
@@ -59,7 +59,7 @@ export class PersonSession extends Session {
     const at = this.#keeper.loaded?.record.header.authenticatedAt ?? 0;
     return at > 0 ? new Date(at) : undefined;
   }
-  set authenticatedAt(_: unknown) {
+  set authenticatedAt(_: never) {
     throw kept("authenticatedAt");
   }
 

@@ -7,6 +7,7 @@ import { isSid, makeSid } from "../../lib/session/id.js";
 import type { Sessions, SignIn } from "../../lib/sessions.js";
 import { aNode, loadedOf, saveOf, stored, valuesOf } from "../support/a-node.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
+import { freshKey } from "../support/keys.js";
 import { manualClock } from "../support/manual-clock.js";
 import { collected } from "../support/people.js";
 
@@ -180,6 +181,29 @@ describe("a person's sessions", () => {
     }
     const [index] = await collected(memory);
     expect(index?.body.length).toBeLessThan(40 * 120);
+  });
+});
+
+describe("an index that can't be read", () => {
+  const keyring = [freshKey("old")];
+  test("because its key was revoked: endAll says so, the next sign-in begins it anew", async () => {
+    const { node } = stage({ keyring });
+    await signIn(node, "ann");
+    node.keyring.replace([freshKey("new"), { id: "old", state: "revoked" }]);
+    await node.registry.advertise("");
+    await expect(node.endAll("ann")).rejects.toMatchObject({ code: "RECORD_UNREADABLE" });
+    const sid = await signIn(node, "ann");
+    expect(await node.of("ann")).toHaveLength(1);
+    expect(await node.endAll("ann")).toEqual({ ended: 1 });
+    expect(await alive(node, [sid])).toEqual([false]);
+  });
+  test("for lack of a key that other nodes have: the sign-in is refused, and the index left as it is", async () => {
+    const { node, clock, memory } = stage({ keyring });
+    const sid = await signIn(node, "ann");
+    const lacking = aNode(memory, { clock, keyring: [freshKey("other")] });
+    await expect(signIn(lacking, "ann")).rejects.toMatchObject({ code: "RECORD_UNREADABLE", status: 503 });
+    expect(await node.of("ann")).toHaveLength(1);
+    expect(await alive(node, [sid])).toEqual([true]);
   });
 });
 
