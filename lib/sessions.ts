@@ -4,7 +4,7 @@
  */
 import { Copies, type CopyCounts, type Writing } from "./cache/copies.js";
 import { KeyCache } from "./cache/key-cache.js";
-import type { Ticket } from "./cache/tickets.js";
+import type { Reading, Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
 import { type Clock, EngineClock } from "./clock.js";
 import { type CommitOutcome, Commits, type Wish } from "./commits.js";
@@ -174,7 +174,13 @@ export class Sessions {
   }
 
   #at(key: Key): MaybePromise<Loaded | undefined> {
-    return this.#copies.copy(key) ?? this.#copies.joinable(key) ?? this.#ask(key);
+    return this.#copies.copy(key) ?? this.#join(key) ?? this.#ask(key);
+  }
+
+  /** Shares a fill under way. One that doesn't count (no room to write it down) proves nothing to those who came after it was sent. */
+  #join(key: Key): Promise<Loaded | undefined> | undefined {
+    const filling = this.#copies.joinable(key);
+    return filling?.then(({ loaded, counts }) => (counts || loaded === undefined ? loaded : this.#ask(key)));
   }
 
   /** A session that goes on under another key is found there, for as long as its old id leads to it. */
@@ -209,9 +215,9 @@ export class Sessions {
     const known = this.#copies.known(key);
     const ticket = this.#copies.ticket(key);
     if (ticket !== undefined) {
-      const reading = this.#fill(key, known, ticket);
-      this.#copies.share(ticket, reading);
-      return reading;
+      const filling = this.#fill(key, known, ticket);
+      this.#copies.share(ticket, filling);
+      return filling.then(({ loaded }) => loaded);
     }
     const reply = this.#engine.read(key, known?.version);
     // The local engines answer at once; a promise is made only where there is something to say besides.
@@ -229,10 +235,12 @@ export class Sessions {
   }
 
   /** Asks, and has the engine write down that this node has a copy from now on. */
-  async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Loaded | undefined> {
+  async #fill(key: Key, known: Loaded | undefined, ticket: Ticket): Promise<Reading> {
     try {
       const filled = await this.#engine.fill?.(key, ticket, known?.version).catch((error) => this.#foreign(key, error));
-      return filled && this.#found(key, known, filled.read, ticket, filled.counts);
+      if (filled === undefined) return { loaded: undefined, counts: false };
+      const { read, counts } = filled;
+      return { loaded: this.#found(key, known, read, ticket, counts), counts };
     } finally {
       this.#copies.close(ticket);
     }

@@ -17,6 +17,7 @@
  * Deadlines of the engine itself, lost connections and full disks are the engine's own tests: only it knows how to cause them.
  */
 import { channelPart } from "./testing/channel.js";
+import { copiesPart } from "./testing/copies.js";
 import { deadlinesPart } from "./testing/deadlines.js";
 import { endsPart } from "./testing/ends.js";
 import { lifePart } from "./testing/life.js";
@@ -31,7 +32,18 @@ export type { Candidate, Medium, Runner } from "./testing/stage.js";
 
 export function engineContract(runner: Runner, name: string, candidate: Candidate): void {
   const part = partOf(runner, candidate);
-  const parts = { recordsPart, deadlinesPart, endsPart, listPart, racesPart, schedulePart, registryPart, channelPart, lifePart };
+  const parts = {
+    recordsPart,
+    deadlinesPart,
+    endsPart,
+    listPart,
+    racesPart,
+    schedulePart,
+    registryPart,
+    channelPart,
+    copiesPart,
+    lifePart,
+  };
   runner.describe(`${name}: the engine contract`, () => {
     for (const define of Object.values(parts)) define(part);
   });

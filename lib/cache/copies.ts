@@ -24,7 +24,7 @@ import { Lease } from "./lease.js";
 import { NearCache } from "./near-cache.js";
 import { acksText, type Notice, parseNotice } from "./notices.js";
 import { Shunned } from "./shunned.js";
-import { type Ticket, Tickets } from "./tickets.js";
+import { type Reading, type Ticket, Tickets } from "./tickets.js";
 
 /**
  * A write of our own without a reply for so long counts as given up, be the timer that says so late or not: well within the time for which
@@ -81,6 +81,8 @@ export class Copies {
   #fleetChecked = false;
   #server = "";
   #subscription: Subscription | undefined;
+  /** Counts attempts to subscribe: only the last one's messages count. Heard twice, a drop could stand in for one that was lost. */
+  #attempt = 0;
   /** Monotonic times. */
   #beatenAt = Number.NEGATIVE_INFINITY;
   #clockDoubtUntil = Number.NEGATIVE_INFINITY;
@@ -144,7 +146,7 @@ export class Copies {
   }
 
   /** A reading under way that a request which starts now may share. */
-  joinable(key: Key): Promise<Loaded | undefined> | undefined {
+  joinable(key: Key): Promise<Reading> | undefined {
     return this.#underWay.size > 0 && this.#isUnanswered(key) ? undefined : this.#tickets.reading(key);
   }
 
@@ -155,7 +157,7 @@ export class Copies {
   }
 
   /** Lets others share a reading for as long as its ticket is clean. */
-  share(ticket: Ticket, reading: Promise<Loaded | undefined>): void {
+  share(ticket: Ticket, reading: Promise<Reading>): void {
     this.#tickets.share(ticket, reading);
   }
 
@@ -193,12 +195,14 @@ export class Copies {
     const ticket = keeps ? this.ticket(key) : undefined;
     // Paused for long, we may be nobody by now and another node have our number: it must be told like any other.
     const ours = sentAt - this.#beatenAt < OURS_MS;
+    // And who doesn't beat doesn't hear that the registry was lost.
+    const lost = !ours || sentAt < this.#nodesDoubtUntil;
     const by: Writer = {
       number: ours ? this.#number : -1,
       epoch: this.#epoch,
       keep: ticket !== undefined,
       sentAt: this.#engineClock.earliest(),
-      doubt: sentAt < this.#clockDoubtUntil,
+      doubt: lost ? "nodes" : sentAt < this.#clockDoubtUntil ? "clock" : "none",
       generation: this.#generation,
       serial: this.#acks.expect(),
     };
@@ -315,13 +319,16 @@ export class Copies {
   /** This node is nobody: it is leaving, or (`fenced`) its row was lost, and the others' perhaps with it. */
   ended(fenced: boolean): void {
     this.#lease.end();
+    // A row that says that its node left keeps the number for a lease: the last requests are served as before.
+    if (!fenced) return;
     this.#beatenAt = Number.NEGATIVE_INFINITY;
-    if (fenced) this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
+    this.#nodesDoubtUntil = Number.POSITIVE_INFINITY;
   }
 
   /** No message comes in any more. */
   async stop(): Promise<void> {
     this.ended(false);
+    this.#attempt += 1;
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.close().catch(() => {});
@@ -329,17 +336,19 @@ export class Copies {
 
   async #subscribe(): Promise<void> {
     const number = this.#number;
+    this.#attempt += 1;
+    const attempt = this.#attempt;
     await this.#subscription?.close().catch(() => {});
     this.#subscription = undefined;
     try {
       const onMessage = (text: string) => {
-        if (number === this.#number) this.#heard(parseNotice(text));
+        if (attempt === this.#attempt) this.#heard(parseNotice(text));
       };
       const subscription = await this.#engine.subscribe(nodeChannel(number), onMessage);
-      if (number === this.#number) this.#subscription = subscription;
+      if (attempt === this.#attempt) this.#subscription = subscription;
       else await subscription.close();
     } catch {
-      this.#turn("checked", "this node can't subscribe to its channel");
+      if (attempt === this.#attempt) this.#turn("checked", "this node can't subscribe to its channel");
     }
   }
 

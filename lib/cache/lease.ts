@@ -53,9 +53,9 @@ export class Lease {
   /** The echo of one of our own beats (the caller has compared the epoch). */
   heardEcho(serial: number, count: number): void {
     const now = this.#clock.monotonic();
-    const sentAt = this.#sent.get(serial);
-    // A lapse comes first: an echo that was under way must not mend it unseen.
+    // A lapse comes first: an echo that was under way must neither mend it unseen nor begin the next run.
     const live = this.trusted();
+    const sentAt = this.#sent.get(serial);
     if (live && count !== this.#expected) this.end();
     else if (sentAt !== undefined) {
       this.#sent.delete(serial);

@@ -13,12 +13,16 @@ export interface Ticket {
   readonly number: number;
   readonly generation: number;
 }
-type Reading = Promise<Loaded | undefined>;
+/** What a fill found. `counts`: the engine has written down that this node has a copy, so whoever writes tells it. */
+export interface Reading {
+  readonly loaded: Loaded | undefined;
+  readonly counts: boolean;
+}
 
 export class Tickets {
   readonly #lease: Lease;
   /** The clean ones, and the reading that requests may share under each. */
-  readonly #open = new Map<Key, Map<Ticket, Reading | undefined>>();
+  readonly #open = new Map<Key, Map<Ticket, Promise<Reading> | undefined>>();
 
   constructor(lease: Lease) {
     this.#lease = lease;
@@ -32,13 +36,13 @@ export class Tickets {
     return ticket;
   }
 
-  share(ticket: Ticket, reading: Reading): void {
+  share(ticket: Ticket, reading: Promise<Reading>): void {
     const all = this.#open.get(ticket.key);
     if (all?.has(ticket)) all.set(ticket, reading);
   }
 
   /** A reading whose ticket is clean: nothing was written since that isn't told here yet, so it is as good as one that starts now. */
-  reading(key: Key): Reading | undefined {
+  reading(key: Key): Promise<Reading> | undefined {
     const all = this.#open.get(key);
     if (all === undefined || !this.#lease.trusted()) return undefined;
     for (const reading of all.values()) if (reading !== undefined) return reading;

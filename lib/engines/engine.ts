@@ -77,8 +77,8 @@ export interface Writer {
   readonly keep: boolean;
   /** The earliest that the engine's clock can show as this is sent, as far as the writer knows it; 0: it doesn't. */
   readonly sentAt: number;
-  /** It can't vouch for its idea of the engine's clock over the last copy lease: leases that look over may not be. */
-  readonly doubt: boolean;
+  /** `clock`: it can't vouch for its idea of the engine's clock over the last copy lease; `nodes`: nor that the registry has all nodes. */
+  readonly doubt: "none" | "clock" | "nodes";
   /** Grows whenever this node gives a write up: one that runs after a copy was filled with a higher generation is known for late. */
   readonly generation: number;
   /** What the answers to drops of this write shall name. */
@@ -87,7 +87,7 @@ export interface Writer {
 /** Who fills a copy. */
 export type Filler = Pick<Writer, "number" | "generation">;
 /** A writer that is no node: it keeps nothing. */
-export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: false, generation: 0, serial: 0 };
+export const NO_NODE: Writer = { number: -1, epoch: 0, keep: false, sentAt: 0, doubt: "none", generation: 0, serial: 0 };
 export interface Committed {
   readonly outcome: "committed";
   readonly version: Version;

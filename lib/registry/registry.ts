@@ -238,7 +238,11 @@ export class Registry {
 
   async #beat(): Promise<void> {
     try {
-      if (this.#state === "fenced") await this.#join();
+      if (this.#state === "fenced") {
+        await this.#join();
+        // It left meanwhile: an echo would make it trust copies for which no writer waits.
+        if (this.state === "left") return;
+      }
       const sentAt = this.#clock.monotonic();
       const echo = this.#pulse.beat();
       const beaten = await this.#engine.beat(this.#nodeId, this.#epoch, this.#text(), echo);

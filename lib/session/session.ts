@@ -64,10 +64,17 @@ export class Session {
     return session.#sid;
   }
 
-  /** @internal Tells whoever listens to `signal` that the session is over. May be repeated. */
+  /**
+   * @internal The session is over: `signal` is aborted, and the request's front end stores nothing more of it and sets no cookie. For
+   * whoever learns of an end elsewhere. May be repeated.
+   */
   static tellEnded(session: Session): void {
     session.#ended = true;
     session.#controller?.abort(over());
+  }
+  /** @internal */
+  static isEnded(session: Session): boolean {
+    return session.#ended;
   }
 
   /**

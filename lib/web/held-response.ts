@@ -95,7 +95,9 @@ export class HeldResponse {
       const late = this.#settling.settleLate();
       if (late instanceof Promise) {
         this.#ended = true;
-        void late.then(() => this.#end.call(this.#response, chunk, encoding, callback));
+        late
+          .then(() => this.#end.call(this.#response, chunk, encoding, callback))
+          .catch((error: unknown) => process.nextTick(this.#refuse, error));
         return this.#response;
       }
     }

@@ -245,7 +245,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   end(session: S): Promise<void> {
     return this.#asked(session, (open) => {
       this.#host.place(undefined, true);
-      if (open.end === "none") open.end = "wanted";
+      open.wantEnd();
       return this.#finishing(open);
     });
   }
@@ -265,11 +265,6 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** The browser's cookie of a session that is over is to be forgotten. */
   #left(open: OpenSession<S>): void {
     if (open.end === "done" && this.#presented?.sid === open.sid) this.#forget = open.cookie;
-  }
-
-  /** Somebody else ended this request's session: its writes are dropped from now on, no cookie is set, `signal` is aborted. */
-  endedElsewhere(): void {
-    this.#open?.lose();
   }
 
   #asked(session: S, task: (open: OpenSession<S>) => Promise<void>): Promise<void> {
@@ -331,7 +326,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   #settleUnset(open: OpenSession<S>): MaybePromise<void> {
     if (open.end === "lost" || (open.end === "none" && !this.#host.endsUnset)) return;
     if (open.end === "done") return this.#bakeForgetting();
-    open.end = "wanted";
+    open.wantEnd();
     return this.#finishing(open).then(() => this.#bakeForgetting());
   }
 

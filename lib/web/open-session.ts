@@ -31,8 +31,7 @@ export class OpenSession<S extends Session> {
   #cookie: SessionCookie | undefined;
   /** What a save was told that the application may have ignored. */
   failure: { readonly error: unknown } | undefined;
-  /** `wanted`: by this request, but the engine hasn't confirmed it. `lost`: somebody else ended the session, or it expired. */
-  end: "none" | "wanted" | "done" | "lost" = "none";
+  #end: "none" | "wanted" | "done" | "lost" = "none";
 
   constructor(
     sessions: Sessions,
@@ -46,6 +45,16 @@ export class OpenSession<S extends Session> {
     this.#hasForeignId = isForeign;
     this.#loaded = loaded;
     this.session = host.make(loaded?.record.attributes ?? NO_TEXTS, sid, loaded === undefined);
+  }
+
+  /** `wanted`: by this request, but the engine hasn't confirmed it. `lost`: somebody else ended the session, or it expired. */
+  get end(): "none" | "wanted" | "done" | "lost" {
+    return this.#end !== "done" && Session.isEnded(this.session) ? "lost" : this.#end;
+  }
+
+  /** This request wants the session to end. */
+  wantEnd(): void {
+    if (this.#end === "none") this.#end = "wanted";
   }
 
   get sid(): Sid {
@@ -149,7 +158,7 @@ export class OpenSession<S extends Session> {
 
   /** Somebody else ended the session. */
   lose(): void {
-    this.end = "lost";
+    this.#end = "lost";
     Session.tellEnded(this.session);
   }
 
@@ -173,7 +182,7 @@ export class OpenSession<S extends Session> {
   }
 
   over(): void {
-    this.end = "done";
+    this.#end = "done";
     this.#loaded = undefined;
     Session.tellEnded(this.session);
   }

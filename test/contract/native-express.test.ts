@@ -1,13 +1,15 @@
 /** What the native Express front end does, behaviour by behaviour; test names follow express-session's documentation where it has them. */
+import { createSecretKey } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import { session } from "anynode/express";
+import { ExpressSession, session } from "anynode/express";
 import { AnynodeStore } from "anynode/express-session";
 import { memoryEngine } from "anynode/memory";
 import express, { type Express, type Request } from "express";
 import expressSession from "express-session";
 import { AnynodeError, anynode, type EventMap, type Sessions } from "../../lib/index.js";
+import { Session } from "../../lib/session/session.js";
 import type { ExpressOptions } from "../../lib/web/express.js";
 import { type Double, engineDouble, Gate } from "../support/engine-double.js";
 import { until } from "../support/until.js";
@@ -183,6 +185,14 @@ describe("options, as express-session documents them", () => {
     expect((await fresh.get("/", cookie)).text).toBe("{}");
   });
 
+  test("a secret may be bytes or a key", async () => {
+    const bytes = Buffer.from("a secret of bytes");
+    const { cookie } = await (await app({ secret: bytes }, { "/": set })).get();
+    for (const secret of [bytes, createSecretKey(bytes), bytes.toString()]) {
+      expect((await (await app({ secret }, { "/": read })).get("/", cookie)).text).toBe('{"n":"1"}');
+    }
+  });
+
   test("genid makes the ids; what it makes is checked", async () => {
     let n = 0;
     const { get } = await app(
@@ -300,6 +310,23 @@ describe("the session's members, by callback and by promise", () => {
       },
     );
     expect((await get()).text).toBe("[true,true]");
+  });
+
+  test("session.id is req.sessionID and can't be modified; cookie.maxAge is what is left", async () => {
+    const { get } = await app(
+      { cookie: { maxAge: 60_000 } },
+      {
+        "/set": set,
+        "/": (req, res) => {
+          const isSame = req.session.id === req.sessionID;
+          const isKept = !Reflect.set(req.session, "id", "x") && req.session.id === req.sessionID;
+          const { maxAge } = req.session.cookie;
+          res.json([isSame, isKept, typeof maxAge === "number" && maxAge <= 60_000 && maxAge > 50_000]);
+        },
+      },
+    );
+    expect((await get()).text).toBe("[true,true,true]");
+    expect((await get("/", (await get("/set")).cookie)).text).toBe("[true,true,true]");
   });
 
   test("a failed save tells its callback; a response that says so itself stays as it is, a success becomes the error", async () => {
@@ -636,6 +663,25 @@ describe("a session that ends while a request works on it", () => {
   test("onEnded: 401 fails it", async () => {
     const { answer } = await ended(401);
     expect([answer.status, answer.text]).toEqual([401, '{"code":"SESSION_ENDED"}']);
+  });
+
+  test("whoever learns of an end elsewhere tells the session object: that is enough", async () => {
+    const { get } = await app(
+      { rolling: true },
+      {
+        "/set": set,
+        "/": read,
+        "/told": (req, res) => {
+          put(req, "n", "told");
+          const own: unknown = req.session;
+          if (own instanceof ExpressSession) Session.tellEnded(own);
+          res.json(Reflect.get(req.session, "signal").aborted);
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    const told = await get("/told", cookie);
+    expect([told.text, told.line, (await get("/", cookie)).text]).toEqual(["true", undefined, '{"n":"1"}']);
   });
 
   test("G3: no late cookie, not even of a rolling session that didn't change", async () => {

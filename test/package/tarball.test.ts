@@ -60,7 +60,7 @@ describe("the packed tarball, with the host libraries beside it", () => {
           const required = require(specifier);
           const imported = await import(specifier);
           const names = Object.keys(required);
-          assert.ok(names.length > 0, specifier);
+          assert.ok(names.length > 0 || /\\/types/.test(specifier), specifier);
           for (const name of names) assert.equal(imported[name], required[name], specifier + " " + name);
         }
         console.log("same");

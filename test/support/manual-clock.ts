@@ -8,9 +8,14 @@ export interface ManualClock extends Clock {
   timers(): number;
 }
 
+interface Task {
+  readonly dueAt: number;
+  readonly run: () => void;
+}
+
 export function manualClock(startAt = Date.UTC(2030, 0, 1)): ManualClock {
   let at = 0;
-  const tasks = new Set<{ readonly dueAt: number; readonly run: () => void }>();
+  const tasks = new Set<Task>();
   return {
     now: () => startAt + at,
     monotonic: () => at,
@@ -24,7 +29,8 @@ export function manualClock(startAt = Date.UTC(2030, 0, 1)): ManualClock {
       // What is under way may be about to set a timer.
       await new Promise(setImmediate);
       for (;;) {
-        const [next] = [...tasks].filter((task) => task.dueAt <= until).sort((a, b) => a.dueAt - b.dueAt);
+        let next: Task | undefined;
+        for (const task of tasks) if (task.dueAt <= until && (next === undefined || task.dueAt < next.dueAt)) next = task;
         if (next === undefined) break;
         tasks.delete(next);
         at = Math.max(at, next.dueAt);

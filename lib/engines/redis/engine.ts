@@ -337,9 +337,11 @@ function told(unannounced: unknown, waits: readonly unknown[]): Pick<Committed, 
   return Number(unannounced) === 1 ? { waitFor, unannounced: true } : { waitFor };
 }
 
+const DOUBTS = { none: 0, clock: 1, nodes: 2 } as const;
+
 /** A writer as lua/copies.lua reads it. */
 function writer({ number, epoch, keep, sentAt, doubt, generation, serial }: Writer): string {
-  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${doubt ? 1 : 0} ${generation} ${serial}`;
+  return `${number} ${epoch} ${keep ? 1 : 0} ${sentAt} ${DOUBTS[doubt]} ${generation} ${serial}`;
 }
 
 function filled(reply: unknown, known: Version | undefined): Filled {

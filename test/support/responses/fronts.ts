@@ -14,7 +14,8 @@ import { EXPRESS_KINDS, KINDS, type Kind } from "./kinds.js";
 export interface Told {
   readonly status: unknown;
   readonly code: unknown;
-  readonly headers: readonly string[];
+  /** Headers of the handler's that are still there. */
+  readonly stale: readonly string[];
   readonly headersSent: boolean;
 }
 export interface Received {
@@ -172,9 +173,24 @@ function fail(res: { statusCode: number; end(text: string): unknown }, error: un
   res.end(JSON.stringify({ code: codeOf(error) }));
 }
 
+const HANDLERS: ReadonlySet<string> = new Set([
+  "etag",
+  "content-length",
+  "content-encoding",
+  "content-type",
+  "x-kind",
+  "set-cookie",
+  "location",
+]);
+
 function toldOf(error: unknown, res: { headersSent: boolean; getHeaderNames(): string[] }): Told {
   const status: unknown = error instanceof Error ? Reflect.get(error, "status") : undefined;
-  return { status, code: codeOf(error), headers: res.getHeaderNames(), headersSent: res.headersSent };
+  return {
+    status,
+    code: codeOf(error),
+    stale: res.getHeaderNames().filter((name) => HANDLERS.has(name)),
+    headersSent: res.headersSent,
+  };
 }
 function codeOf(error: unknown): unknown {
   return error instanceof Error ? Reflect.get(error, "code") : undefined;

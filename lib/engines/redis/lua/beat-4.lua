@@ -14,6 +14,8 @@ if about ~= ARGV[3] then
 end
 local grace = reap(lease_ms)
 local refused = 0
+-- Also of one that trusts no copies the ledger knows: a ledger that doesn't know a writer was lost (copies.lua).
+redis.call('HSETNX', KEYS[4], 'u' .. number, 0)
 if ARGV[5] ~= '0' then
   local ledger = KEYS[4]
   if ARGV[6] ~= '0' then redis.call('HSET', ledger, 'u' .. number, now + tonumber(ARGV[6])) end

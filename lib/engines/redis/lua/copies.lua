@@ -2,9 +2,11 @@
 -- The ledger (the last of KEYS), a hash of three fields a node number:
 --   u<number>  until when that node may trust its copies, margin included; 0: it left;  d<number>  drops ever published to it
 --   g<number>  the highest generation with which it filled a copy
+-- and `strangers`: until when nodes that the registry lost may trust copies. Bit 63 of `told` says that they may have one of this.
 -- A writer, one of ARGV: "number epoch keep sentAt doubt generation serial"
 --   number: its own (-1: none)   keep: 1, its copy of the new value shall count   sentAt: the earliest that this can have been sent,
---   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease   generation: grows whenever that node gives a write up   serial: what an answer to a drop shall name
+--   on this clock as the writer knows it (0: it doesn't)   doubt: 1, it can't vouch for that clock over the last copy lease; 2, nor that
+--   the registry has all nodes   generation: grows whenever that node gives a write up   serial: what an answer to a drop shall name
 -- The invariant: whoever has a copy is in `copies`, or in `told` and hasn't heard yet. Bits stay; only `toldUntil` lapses.
 local COPY_LEASE = 2250
 local TOLERATED = 250
@@ -13,11 +15,14 @@ local channel = string.sub(ledger, 1, -18) .. 'channel:node-'
 local writer = { string.match(ARGV[#ARGV], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$') }
 local me, keep, sent_at, generation = tonumber(writer[1]), writer[3] == '1', tonumber(writer[4]), tonumber(writer[6])
 -- This clock jumped, perhaps (or the command was slow): what it granted may seem to be over and not be.
-local suspect = writer[5] == '1' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
+local suspect = writer[5] ~= '0' or (sent_at > 0 and math.abs(now - sent_at) > TOLERATED)
 -- Its node gave it up and has filled copies since: it must be told like any other.
-local highest = me >= 0 and tonumber(redis.call('HGET', ledger, 'g' .. me) or 0) or 0
+local known = me >= 0 and redis.call('HMGET', ledger, 'g' .. me, 'u' .. me) or { false, '0' }
+local highest = tonumber(known[1] or 0)
 local late = me >= 0 and generation < highest
-local unannounced, unknown = 0, false
+-- The ledger doesn't know the writer, whom it knows from its join on: it was lost, and perhaps all else that told who has copies.
+local lost = writer[5] == '2' or not known[2]
+local unannounced, strangers = 0, 0
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -57,24 +62,30 @@ local function affected(facts)
     local told_high, told_low, told_until
     high, low, told_high, told_low, told_until = struct.unpack('>I4I4I4I4I6', facts)
     if told_until > now or suspect then
+      if told_high >= 2 ^ 31 then
+        told_high = told_high - 2 ^ 31
+        local left = tonumber(redis.call('HGET', ledger, 'strangers') or 0) - now
+        strangers = suspect and COPY_LEASE or math.max(0, math.min(left, COPY_LEASE))
+      end
       high, low = bit.bor(high, told_high) % 2 ^ 32, bit.bor(low, told_low) % 2 ^ 32
     end
-    return high, low
-  end
-  unknown = me >= 0
-  for _, row in ipairs(redis.call('HVALS', KEYS[2])) do
-    local number, left = string.match(row, '^(%d+) %d+ (%d)')
-    number = tonumber(number)
-    if left == '0' then
-      local bit_high, bit_low = bit_of(number)
-      high, low = high + bit_high, low + bit_low
-      unknown = unknown and number ~= me
+  else
+    for _, row in ipairs(redis.call('HVALS', KEYS[2])) do
+      local number, left = string.match(row, '^(%d+) %d+ (%d)')
+      if left == '0' then
+        local bit_high, bit_low = bit_of(tonumber(number))
+        high, low = high + bit_high, low + bit_low
+      end
+    end
+    -- A record that this node has filled since it gave this command up may be gone, bits and all.
+    if late and not has(high, low, me) then
+      local my_high, my_low = bit_of(me)
+      high, low = high + my_high, low + my_low
     end
   end
-  -- A record that this node has filled since it gave this command up may be gone, bits and all.
-  if late then
-    local my_high, my_low = bit_of(me)
-    if not has(high, low, me) then high, low = high + my_high, low + my_low end
+  if lost then
+    strangers = COPY_LEASE
+    redis.call('HSET', ledger, 'strangers', now + COPY_LEASE)
   end
   return high, low
 end
@@ -90,6 +101,7 @@ end
 local function facts_after(high, low, keeps)
   local my_high, my_low = 0, 0
   if keeps and me >= 0 and not late and raise() then my_high, my_low = bit_of(me) end
+  if strangers > 0 then high = high + 2 ^ 31 end
   local told_until = (high > 0 or low > 0) and now + COPY_LEASE or 0
   return struct.pack('>I4I4I4I4I6', my_high, my_low, high, low, told_until)
 end
@@ -99,10 +111,10 @@ end
 local function announce(key, version, high, low, what, reply)
   local at = #reply + 1
   reply[at] = 0
-  -- Somebody that nobody knows may have a copy: the writer waits a whole lease for no one.
-  if unknown then
+  -- Somebody that nobody knows may have a copy: the writer waits for no one who could answer.
+  if strangers > 0 then
     table.insert(reply, -1)
-    table.insert(reply, COPY_LEASE)
+    table.insert(reply, strangers)
   end
   local my_high, my_low = bit_of(me)
   if not late and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end

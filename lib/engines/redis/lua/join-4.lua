@@ -17,6 +17,7 @@ end
 epoch = math.max(fact('epoch'), last_epoch, now) + 1
 redis.call('HSET', meta, 'epoch', epoch)
 write_row(node_id, number, epoch, '0', about, lease_ms)
-redis.call('HSET', KEYS[4], 'u' .. number, 0)
+-- A lease that still runs under this number, its row lost, goes on counting.
+redis.call('HSETNX', KEYS[4], 'u' .. number, 0)
 revise()
 return { number, epoch, now, fact('revision'), fact('endedBefore') }

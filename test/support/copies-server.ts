@@ -1,0 +1,305 @@
+/**
+ * What the Redis engine's scripts do (lib/engines/redis/lua), in memory: records with `copies` and `told`, the ledger, echoes and drops.
+ * Each function is one script, so atomic. Held against the Lua by the contract suite, which both pass (test/contract/leased.test.ts).
+ */
+import {
+  type Beaten,
+  COPY_LEASE_MS,
+  type Committed,
+  type Conflict,
+  type Deadlines,
+  type Echo,
+  ENDED_MARK_MS,
+  type Ended,
+  type Filled,
+  type Filler,
+  type Found,
+  type Gone,
+  LEASE_MARGIN_MS,
+  type Moved,
+  nodeChannel,
+  type Same,
+  SHOWN_BYTES,
+  type Stays,
+  type Touched,
+  type Waiting,
+  type Writer,
+} from "../../lib/engines/engine.js";
+import * as roster from "../../lib/engines/roster.js";
+import { isVersion, type Key, type NodeId, type Version } from "../../lib/names.js";
+
+const ENGINE_LEASE_MS = COPY_LEASE_MS + LEASE_MARGIN_MS;
+const TOLERATED_MS = 250;
+
+type Numbers = ReadonlySet<number>;
+interface Value {
+  readonly kind: "record" | "ended";
+  readonly version: Version;
+  readonly idleAt: number;
+  readonly copies: Numbers;
+  readonly told: Numbers;
+  readonly toldUntil: number;
+  readonly body: Buffer;
+}
+type Facts = Pick<Value, "copies" | "told" | "toldUntil">;
+const NONE: Numbers = new Set();
+
+export class CopiesServer {
+  /** No room: what stores is refused, a fill's bit too. */
+  full = false;
+  /** Nobody may publish. */
+  mute = false;
+  onStored: (key: Key, body: Buffer | undefined) => void = () => {};
+  readonly values = new Map<Key, Value>();
+  readonly #now: () => number;
+  readonly #publish: (channel: string, message: string) => void;
+  #trustedUntil = new Map<number, number>();
+  #drops = new Map<number, number>();
+  /** The highest generation with which each node filled a copy. */
+  #generations = new Map<number, number>();
+  /** Until when nodes that the registry lost may trust copies; -1 in `told` says that they may have one. */
+  #strangersUntil = 0;
+  #roster = roster.emptyRoster;
+
+  constructor(now: () => number, publish: (channel: string, message: string) => void) {
+    this.#now = now;
+    this.#publish = publish;
+  }
+
+  read(key: Key, known?: Version): Found | Same | Gone {
+    const value = this.#look(key);
+    if (value === undefined || value.kind === "ended") return { outcome: "gone", ended: value !== undefined };
+    const { version, idleAt } = value;
+    return version === known ? { outcome: "same", version, idleAt } : found(value);
+  }
+
+  fill(key: Key, { number, generation }: Filler, known?: Version): Filled {
+    const value = this.#look(key);
+    const read = this.read(key, known);
+    if (value?.kind !== "record" || number < 0) return { counts: false, read };
+    if (!this.#raise(number, generation) || (this.full && !value.copies.has(number))) return { counts: false, read };
+    this.values.set(key, { ...value, copies: new Set([...value.copies, number]) });
+    return { counts: true, read };
+  }
+
+  create(key: Key, body: Buffer, deadlines: Deadlines, by: Writer, fresh: boolean): Committed | Conflict | Gone {
+    const value = this.#look(key);
+    if (value !== undefined) return refused(value);
+    const suspect = this.#suspect(by);
+    const affected = fresh ? NONE : this.#affected(undefined, suspect, by);
+    const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
+    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
+  }
+
+  commit(key: Key, expected: Version, body: Buffer, deadlines: Deadlines, by: Writer): Committed | Conflict | Gone {
+    const value = this.#look(key);
+    if (value?.kind !== "record" || value.version !== expected) return refused(value);
+    const suspect = this.#suspect(by);
+    const affected = this.#affected(value, suspect, by);
+    const stored = this.#store(key, body, value.version, deadlines, this.#factsAfter(affected, by));
+    return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
+  }
+
+  touch(key: Key, expected: Version, { idleMs, absoluteAt }: Deadlines): Touched | Moved | Gone {
+    const [value, now] = [this.#look(key), this.#now()];
+    if (value?.kind !== "record") return { outcome: "gone", ended: value !== undefined };
+    if (value.version !== expected) return { outcome: "moved" };
+    const extended = Math.max(value.idleAt, now + idleMs);
+    const idleAt = absoluteAt > 0 ? Math.min(extended, absoluteAt) : extended;
+    this.values.set(key, { ...value, idleAt });
+    return { outcome: "touched", idleAt, now };
+  }
+
+  end(key: Key, by: Writer): Ended {
+    const [value, now, suspect] = [this.#look(key), this.#now(), this.#suspect(by)];
+    const affected = this.#affected(value, suspect, by);
+    this.#mark(key, value?.version ?? 0, affected);
+    const outcome = value === undefined ? "missing" : value.kind === "ended" ? "marked" : "ended";
+    const was = value?.kind === "record" && value.body.length <= SHOWN_BYTES ? { was: value.body } : {};
+    return {
+      outcome,
+      now,
+      ...was,
+      ...this.#announce(key, now, affected, "end", by, suspect),
+    };
+  }
+
+  regenerate(
+    from: Key,
+    expected: Version,
+    to: Key,
+    body: Buffer,
+    deadlines: Deadlines,
+    by: Writer,
+    stays?: Stays,
+  ): Committed | Conflict | Gone {
+    const [value, other] = [this.#look(from), this.#look(to)];
+    if (value?.kind !== "record" || value.version !== expected) return refused(value);
+    if (other !== undefined) return refused(other);
+    const suspect = this.#suspect(by);
+    const stored = this.#store(to, body, 0, deadlines, this.#factsAfter(NONE, by));
+    const affected = this.#affected(value, suspect, by);
+    if (stays === undefined) {
+      this.#mark(from, value.version, affected);
+      return { ...stored, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
+    }
+    const { absoluteAt } = deadlines;
+    const left = { idleMs: stays.idleMs, absoluteAt };
+    this.#store(from, stays.body, value.version, left, this.#factsAfter(affected, { ...by, keep: false }));
+    return { ...stored, ...this.#announce(from, stored.version, affected, "new", by, suspect) };
+  }
+
+  join(nodeId: NodeId, lastEpoch: number, about: string) {
+    const joined = this.#enroll(roster.join(this.#roster, this.#now(), nodeId, lastEpoch, about));
+    if (joined.outcome === "joined" && !this.#trustedUntil.has(joined.number)) this.#trustedUntil.set(joined.number, 0);
+    return joined;
+  }
+
+  beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Beaten {
+    const beaten = this.#enroll(roster.beat(this.#roster, this.#now(), nodeId, epoch, about));
+    const number = this.#roster.rows.find((row) => row.nodeId === nodeId)?.number ?? -1;
+    if (beaten.outcome === "fenced") return beaten;
+    if (!this.#trustedUntil.has(number)) this.#trustedUntil.set(number, 0);
+    if (echo === undefined) return beaten;
+    if (echo.trusts) this.#trustedUntil.set(number, this.#now() + ENGINE_LEASE_MS);
+    const count = this.#drops.get(number) ?? this.#now() * 1_000;
+    this.#drops.set(number, count);
+    if (!this.mute) this.#publish(nodeChannel(number), `echo ${echo.serial} ${epoch} ${count} ${this.#now()}`);
+    return { ...beaten, mute: this.mute };
+  }
+
+  leave(nodeId: NodeId, epoch: number): void {
+    const before = this.#roster;
+    this.#enroll(roster.leave(before, this.#now(), nodeId, epoch));
+    const row = this.#roster.rows.find((one) => one.nodeId === nodeId);
+    if (row !== undefined && this.#roster !== before) this.#trustedUntil.set(row.number, 0);
+  }
+
+  nodes() {
+    return roster.nodes(this.#roster, this.#now());
+  }
+
+  /** Loses a record, and with it who has copies. */
+  evict(key: Key): void {
+    if (this.values.delete(key)) this.onStored(key, undefined);
+  }
+  /** Loses everything, as a server without persistence does when it starts again. */
+  loseAll(): void {
+    for (const key of this.values.keys()) this.evict(key);
+    this.loseLedger();
+    this.#roster = roster.emptyRoster;
+  }
+  loseLedger(): void {
+    this.#trustedUntil = new Map();
+    this.#drops = new Map();
+    this.#generations = new Map();
+    this.#strangersUntil = 0;
+  }
+
+  /** Redis removes a key once its deadline has come. */
+  #look(key: Key): Value | undefined {
+    const value = this.values.get(key);
+    if (value === undefined || value.idleAt > this.#now()) return value;
+    this.values.delete(key);
+    return undefined;
+  }
+
+  #suspect({ doubt, sentAt }: Writer): boolean {
+    return doubt !== "none" || (sentAt > 0 && Math.abs(this.#now() - sentAt) > TOLERATED_MS);
+  }
+
+  /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave; -1: strangers. */
+  #affected(facts: Facts | undefined, suspect: boolean, by: Writer): Numbers {
+    const now = this.#now();
+    // The ledger doesn't know the writer, whom it knows from its join on: it was lost.
+    const lost = by.doubt === "nodes" || (by.number >= 0 && !this.#trustedUntil.has(by.number));
+    if (lost) this.#strangersUntil = now + ENGINE_LEASE_MS;
+    const more = lost ? [-1] : [];
+    if (facts === undefined) {
+      const all = this.#roster.rows.filter(({ left }) => !left).map((row) => row.number);
+      return new Set([...all, ...(this.#isLate(by) ? [by.number] : []), ...more]);
+    }
+    const told = facts.toldUntil > now || suspect ? [...facts.told] : [];
+    const strangers = suspect || this.#strangersUntil > now;
+    return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers), ...more]);
+  }
+
+  /** Its node gave it up and has filled copies since. */
+  #isLate({ number, generation }: Writer): boolean {
+    return number >= 0 && generation < (this.#generations.get(number) ?? 0);
+  }
+
+  #raise(number: number, generation: number): boolean {
+    if ((this.#generations.get(number) ?? 0) >= generation) return true;
+    if (!this.full) this.#generations.set(number, generation);
+    return !this.full;
+  }
+
+  #factsAfter(affected: Numbers, by: Writer): Facts {
+    const { number, keep, generation } = by;
+    const keeps = keep && number >= 0 && !this.#isLate(by) && this.#raise(number, generation);
+    const copies = keeps ? new Set([number]) : NONE;
+    return { copies, told: affected, toldUntil: affected.size > 0 ? this.#now() + ENGINE_LEASE_MS : 0 };
+  }
+
+  #store(key: Key, body: Buffer, current: number, deadlines: Deadlines, facts: Facts) {
+    if (this.full) throw new Full();
+    const now = this.#now();
+    const { idleMs, absoluteAt } = deadlines;
+    const idleAt = absoluteAt > 0 ? Math.min(now + idleMs, absoluteAt) : now + idleMs;
+    const version = next(current, now);
+    this.values.set(key, { kind: "record", version, idleAt, ...facts, body });
+    this.onStored(key, body);
+    return { outcome: "committed", version, idleAt, now } as const;
+  }
+
+  #mark(key: Key, current: number, affected: Numbers): void {
+    const now = this.#now();
+    const version = next(current, now);
+    const facts = { copies: NONE, told: affected, toldUntil: affected.size > 0 ? now + ENGINE_LEASE_MS : 0 };
+    this.values.set(key, { kind: "ended", version, idleAt: now + ENDED_MARK_MS, ...facts, body: Buffer.alloc(0) });
+    this.onStored(key, undefined);
+  }
+
+  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean) {
+    const waitFor: Waiting[] = [];
+    const strangersMs = suspect ? ENGINE_LEASE_MS : Math.min(this.#strangersUntil - this.#now(), ENGINE_LEASE_MS);
+    if (affected.has(-1)) waitFor.push({ number: -1, leftMs: strangersMs });
+    const late = this.#isLate(by);
+    const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${by.serial} ${what}`;
+    const told = [...affected].filter((number) => number >= 0 && (number !== by.number || late)).sort((a, b) => a - b);
+    for (const number of told) {
+      const leftMs = number === by.number ? 0 : this.#leftOf(number, suspect);
+      if (leftMs > 0) waitFor.push({ number, leftMs });
+      this.#drops.set(number, this.#drops.has(number) ? (this.#drops.get(number) ?? 0) + 1 : this.#now() * 1_000);
+      if (!this.mute) this.#publish(nodeChannel(number), message);
+    }
+    return { waitFor, ...(this.mute && told.length > 0 ? { unannounced: true } : {}) };
+  }
+
+  #leftOf(number: number, suspect: boolean): number {
+    const until = this.#trustedUntil.get(number) ?? this.#now() + ENGINE_LEASE_MS;
+    return suspect && until > 0 ? ENGINE_LEASE_MS : Math.max(0, Math.min(until - this.#now(), ENGINE_LEASE_MS));
+  }
+
+  #enroll<Answer>({ answer, store }: roster.RosterStep<Answer>): Answer {
+    if (store !== undefined) this.#roster = store;
+    return answer;
+  }
+}
+
+/** No room for what a script stores. */
+export class Full extends Error {}
+
+function found({ version, idleAt, body }: Value): Found {
+  return { outcome: "found", version, idleAt, body };
+}
+function refused(value: Value | undefined): Conflict | Gone {
+  if (value?.kind === "record") return { outcome: "conflict", current: found(value) };
+  return { outcome: "gone", ended: value !== undefined };
+}
+function next(current: number, now: number): Version {
+  const version = Math.max(current + 1, Math.floor(now));
+  if (!isVersion(version)) throw new RangeError("not a version");
+  return version;
+}
