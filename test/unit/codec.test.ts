@@ -173,7 +173,8 @@ describe("JSON that would hurt whoever parses it doesn't decode", () => {
   };
   const stored = (cookie: string, ...texts: string[]) => {
     const attributes = texts.map((text, i) => Buffer.concat([segment(`a${i}`), segment(text)]));
-    return crafted(0, Buffer.concat([Buffer.alloc(18), segment(""), segment(cookie), ...attributes]));
+    const head = [Buffer.alloc(24), segment(""), segment(cookie), segment(""), segment("")];
+    return crafted(0, Buffer.concat([...head, ...attributes]));
   };
   const deep = "[".repeat(100_000) + "]".repeat(100_000);
   const many = `[${"0,".repeat(60_000)}0]`;
