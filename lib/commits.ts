@@ -9,12 +9,18 @@ import type { Deadlines, Engine, Found } from "./engines/engine.js";
 import { AnynodeError, type ErrorCode } from "./errors.js";
 import type { Key } from "./names.js";
 import { type Codec, unreadable } from "./session/codec.js";
-import { deadlinesOf, type Loaded, type SessionRecord } from "./session/record.js";
+import { deadlinesOf, type Loaded, NOBODY, type SessionRecord } from "./session/record.js";
 
 export type CommitOutcome =
   | { readonly outcome: "committed"; readonly loaded: Loaded }
   /** The session ended or expired: nothing was stored. */
   | { readonly outcome: "gone"; readonly ended: boolean };
+
+/** The session goes on under another key: nothing was stored, and what is wanted is to be asked there. */
+export interface MovedOn {
+  readonly outcome: "moved";
+  readonly to: Key;
+}
 
 /**
  * What one caller wants, as a pure function of what is there: it may run again. Giving back the very same record means nothing to store.
@@ -24,15 +30,24 @@ export interface Wish {
   readonly mayCreate: boolean;
   /** The id was made just now: nobody can know anything of it. */
   readonly fresh?: boolean;
+  /** Whether this node would like a copy of what is stored. Default true. */
+  readonly keeps?: boolean;
+  /** Whether a record that nobody will ever read again (damaged, not sealed, its key revoked) counts as an empty one. Default false. */
+  readonly overwrites?: boolean;
   apply(current: SessionRecord | undefined): SessionRecord;
 }
 
 interface Job extends Wish {
   readonly loaded: Loaded | undefined;
   readonly askedAt: number;
-  readonly resolve: (outcome: CommitOutcome) => void;
+  readonly resolve: (outcome: CommitOutcome | MovedOn) => void;
   readonly reject: (error: unknown) => void;
 }
+
+const NOTHING: SessionRecord = {
+  header: { createdAt: 0, absoluteAt: 0, idleMs: 0, ...NOBODY, cookie: "", movedTo: "" },
+  attributes: new Map(),
+};
 
 export class Commits {
   /** Per key, the jobs that wait behind a commit under way. */
@@ -53,11 +68,21 @@ export class Commits {
     this.#deadlineMs = deadlineMs;
   }
 
-  commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
+  commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome | MovedOn> {
     return new Promise((resolve, reject) => {
       const askedAt = this.#clock.monotonic();
-      const { mayCreate, fresh = false } = wish;
-      const job: Job = { mayCreate, fresh, apply: (current) => wish.apply(current), loaded, askedAt, resolve, reject };
+      const { mayCreate, fresh = false, keeps = true, overwrites = false } = wish;
+      const job: Job = {
+        mayCreate,
+        fresh,
+        keeps,
+        overwrites,
+        apply: (current) => wish.apply(current),
+        loaded,
+        askedAt,
+        resolve,
+        reject,
+      };
       const lane = this.#lanes.get(key);
       if (lane !== undefined) {
         lane.push(job);
@@ -106,7 +131,10 @@ export class Commits {
       if (record === current?.record) return this.#resolve(jobs, current);
       const sentAt = this.#clock.monotonic();
       const body = this.#codec.encode(record, key);
-      const writing = this.#copies.writing(key, true);
+      const writing = this.#copies.writing(
+        key,
+        jobs.every((job) => job.keeps),
+      );
       const fresh = jobs.some((job) => job.fresh);
       const result = await this.#store(writing, current, body, deadlinesOf(record.header), fresh);
       if (result.outcome === "committed") {
@@ -129,7 +157,7 @@ export class Commits {
         });
         current = undefined;
       } else {
-        current = this.#read(key, result.current);
+        current = this.#read(key, result.current, jobs);
       }
     }
   }
@@ -153,6 +181,11 @@ export class Commits {
   /** All jobs, one after the other, on what is there now. Those that can't are settled and leave. */
   #fold(current: Loaded | undefined, jobs: Job[]): SessionRecord | undefined {
     let record = current?.record;
+    const to = record?.header.movedTo ?? "";
+    if (to !== "") {
+      for (const job of jobs.splice(0)) job.resolve({ outcome: "moved", to });
+      return undefined;
+    }
     remove(jobs, (job) => {
       // A session that began later under the same id (`genid`) is another one.
       const another = job.loaded !== undefined && record?.header.createdAt !== job.loaded.record.header.createdAt;
@@ -189,10 +222,12 @@ export class Commits {
   }
 
   /** What another node stored. One that can't be read is not ours to overwrite. */
-  #read(key: Key, found: Found): Loaded {
-    const decoded = this.#codec.decode(found.body, key);
-    if (decoded.outcome !== "record") throw unreadable(decoded);
-    return { key, version: found.version, idleAt: found.idleAt, record: decoded.record };
+  #read(key: Key, { version, idleAt, body }: Found, jobs: readonly Job[]): Loaded {
+    const decoded = this.#codec.decode(body, key);
+    if (decoded.outcome === "record") return { key, version, idleAt, record: decoded.record };
+    const isLost = decoded.outcome !== "key-missing" && decoded.outcome !== "unknown";
+    if (isLost && jobs.every((job) => job.overwrites)) return { key, version, idleAt, record: NOTHING };
+    throw unreadable(decoded);
   }
 }
 

@@ -23,6 +23,8 @@ const STATUS = {
   CONTENDED: 503,
   /** The session ended while this was under way. Nothing was stored. */
   SESSION_ENDED: 401,
+  /** A sign-in of a person who has as many sessions as the option maxPerUser allows. Nothing was stored. */
+  TOO_MANY_SESSIONS: 403,
   /** An attribute with a forbidden name, or a value that JSON can't hold. Nothing was sent. */
   ATTRIBUTE_INVALID: 500,
   /** A request that may only read its session wanted to store or end it. Nothing was sent. */

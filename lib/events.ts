@@ -34,6 +34,8 @@ export interface EventMap {
    * be), `key-revoked`; or, `key-missing`, requests for it fail on this node. Told once a record.
    */
   unreadable: { why: "damaged" | "unknown" | "plain" | "key-missing" | "key-revoked" };
+  /** A signed-in session is used by a client with another address or agent than it had at sign-in (option `record`). Once a session on each node. */
+  "client-changed": { changed: readonly ("address" | "agent")[] };
   /** Opened without a keyring, on an engine that keeps what it is given: said once, as a process warning if nobody listens. */
   unsealed: { engine: string };
 }

@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { type Clock, systemClock } from "./clock.js";
 import type { Engine } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
+import type { RecordedOptions } from "./session/client.js";
 import { type KeyringEntry, type Member, membersOf } from "./session/keyring.js";
 import type { ConflictPolicy } from "./session/merge.js";
 
@@ -17,7 +18,7 @@ export interface AnynodeOptions {
   engine?: string | Engine | undefined;
   /** How long a session lives without a request, in ms, unless its cookie says otherwise. Default 24 h. */
   idleMs?: number | undefined;
-  /** How long a session lives at the most, in ms, however active it is. Default: no limit. */
+  /** How long a session lives at the most, in ms, however active it is. Default: no limit; 30 days from each sign-in (see `login`). */
   absoluteMs?: number | undefined;
   /** What happens when two requests change the same attribute: `"last"` (default), `"reject"` (CONFLICT, 409), or a pure merge function. */
   conflict?: ConflictPolicy | undefined;
@@ -35,6 +36,12 @@ export interface AnynodeOptions {
    * are read, too. Default: nothing is sealed, and this is said once.
    */
   keyring?: readonly KeyringEntry[] | undefined;
+  /** How many sessions one person may have at once (see `login`). Default: no limit below 500. */
+  maxPerUser?: number | undefined;
+  /** What happens to a sign-in beyond `maxPerUser`: `"refuse"` (default; TOO_MANY_SESSIONS, 403), or the oldest sessions end. */
+  overMax?: "refuse" | "end-oldest" | undefined;
+  /** What of the client is recorded at sign-in: `{ address: true | "truncated", agent: true }`. Default: nothing. */
+  record?: RecordedOptions | undefined;
   /** What people call this node. Default `host:pid`. */
   name?: string | undefined;
   /** Where the other nodes reach this one, e.g. `"http://10.0.0.5:3000"`. Default none. */
@@ -46,7 +53,7 @@ export interface AnynodeOptions {
 export type Settings = {
   readonly [K in Exclude<keyof AnynodeOptions, "absoluteMs" | "keyring">]-?: NonNullable<AnynodeOptions[K]>;
 } & {
-  /** 0 = no limit. */
+  /** 0 = no limit, but for whoever is signed in. */
   readonly absoluteMs: number;
   /** Empty = none was given. */
   readonly keyring: readonly Member[];
@@ -57,6 +64,7 @@ const DAY_MS = 86_400_000;
 const MAX_MS = 1000 * 365 * DAY_MS;
 const KNOWN = [
   ...["engine", "idleMs", "absoluteMs", "conflict", "reads", "deadlineMs", "maxBytes", "keyring", "name", "address", "clock"],
+  ...["maxPerUser", "overMax", "record"],
 ];
 
 export function settingsOf(options: AnynodeOptions): Settings {
@@ -64,6 +72,7 @@ export function settingsOf(options: AnynodeOptions): Settings {
   // Defaults take the place of undefined only: null, as a lost setting often comes, is a bad value.
   const { engine = "lmdb:./data/sessions", idleMs = DAY_MS, absoluteMs, conflict = "last", deadlineMs = 1000 } = options;
   const { reads = "leased", maxBytes = 1_048_576, keyring, clock = systemClock } = options;
+  const { maxPerUser = 0, overMax = "refuse", record = {} } = options;
   const { name = `${hostname()}:${process.pid}`, address = "" } = options;
   return {
     engine: engineGiven(engine),
@@ -74,6 +83,9 @@ export function settingsOf(options: AnynodeOptions): Settings {
     deadlineMs: whole("deadlineMs", deadlineMs, 10, 60_000),
     maxBytes: whole("maxBytes", maxBytes, 1024, 268_435_456),
     keyring: keyring === undefined ? [] : membersOf(keyring),
+    maxPerUser: options.maxPerUser === undefined ? 0 : whole("maxPerUser", maxPerUser, 1, 500),
+    overMax: overMaxGiven(overMax),
+    record: recordGiven(record),
     name: line("name", name),
     address: line("address", address),
     clock: clockGiven(clock),
@@ -140,6 +152,28 @@ function isFunction(value: unknown): value is Exclude<ConflictPolicy, string> {
 function readMode(value: unknown): "leased" | "checked" {
   if (value === "leased" || value === "checked") return value;
   throw invalid(`The option reads is ${shown(value)}; it must be "leased" or "checked".`);
+}
+
+function overMaxGiven(value: unknown): "refuse" | "end-oldest" {
+  if (value === "refuse" || value === "end-oldest") return value;
+  throw invalid(`The option overMax is ${shown(value)}; it must be "refuse" or "end-oldest".`);
+}
+
+function recordGiven(value: unknown): RecordedOptions {
+  if (typeof value !== "object" || value === null) {
+    throw invalid(`The option record is ${shown(value)}; it must be an object such as { address: "truncated", agent: true }.`);
+  }
+  const { address, agent, ...more }: Partial<Record<string, unknown>> = { ...value };
+  const [unknown] = Object.keys(more);
+  if (unknown !== undefined)
+    throw invalid(`There is no option "record.${unknown}"; the options are record.address and record.agent.`);
+  if (address !== undefined && address !== "truncated" && typeof address !== "boolean") {
+    throw invalid(`The option record.address is ${shown(address)}; it must be true, false or "truncated".`);
+  }
+  if (agent !== undefined && typeof agent !== "boolean") {
+    throw invalid(`The option record.agent is ${shown(agent)}; it must be true or false.`);
+  }
+  return { address, agent };
 }
 
 /** A short text of one line. */

@@ -7,31 +7,53 @@ import { KeyCache } from "./cache/key-cache.js";
 import type { Reading, Ticket } from "./cache/tickets.js";
 import { Touches } from "./cache/touches.js";
 import { type Clock, EngineClock } from "./clock.js";
-import { type CommitOutcome, Commits } from "./commits.js";
+import { type CommitOutcome, Commits, type Wish } from "./commits.js";
 import { Ends, type Reach } from "./ends.js";
 import type { Engine, Found, Gone, Holder, Listed, MaybePromise, Same, Waiting } from "./engines/engine.js";
 import { AnynodeError } from "./errors.js";
 import { type EventMap, type EventName, Events } from "./events.js";
 import type { Key, Sid } from "./names.js";
 import type { Settings } from "./options.js";
+import { type Handle, People } from "./people.js";
 import { Connections } from "./registry/connections.js";
 import type { Dispose, Hold, HoldOptions } from "./registry/hold.js";
 import { BEAT_MS, Registry } from "./registry/registry.js";
 import { attachSocket, type Socket } from "./registry/socket.js";
+import { Watermark } from "./registry/watermark.js";
 import { type AttributeTexts, type Changes, changesOfView, viewOf } from "./session/attributes.js";
+import { type Client, changedSince, digestOf, recordedOf } from "./session/client.js";
 import { Codec, type Unreadable, unreadable } from "./session/codec.js";
 import { isRandomSid, isSid, sharesTag } from "./session/id.js";
 import { Keyring } from "./session/keyring.js";
 import { merge } from "./session/merge.js";
-import { deadlinesOf, type Header, idleAtOf, type Loaded, touchIsDue } from "./session/record.js";
+import { deadlinesOf, type Header, idleAtOf, type Loaded, NOBODY, type SessionRecord, touchIsDue } from "./session/record.js";
+import { checkUser, isUserKey } from "./session/user-key.js";
 import { VERSION } from "./version.js";
 import { visitorOf } from "./visitor.js";
+
+/** How long a session of somebody who signed in lives at the most, if the options don't say; under native front ends, any session. */
+const ABSOLUTE_MS = 30 * 86_400_000;
+/** More moves in a row than an old id's grace has room for. */
+const MAX_HOPS = 8;
 
 /** What a front end may say of a session besides its attributes; what it leaves out stays. */
 export interface HeaderPatch {
   /** The idle timeout; "default" = that of the options. */
   readonly idleMs?: number | "default";
   readonly cookie?: string;
+  /** A session that begins has an absolute deadline: that of the options, or 30 days. */
+  readonly isBounded?: boolean;
+}
+
+/** A sign-in, as a front end has worked it out. */
+export interface SignIn {
+  readonly user: string;
+  /** What of the session is carried over. */
+  readonly attributes: AttributeTexts;
+  readonly patch?: HeaderPatch;
+  /** How long the session lives at the most. Default: as the options say, or 30 days. */
+  readonly absoluteMs?: number | undefined;
+  readonly client?: Client;
 }
 
 export interface EndResult extends Reach {
@@ -59,6 +81,8 @@ export class Sessions {
   readonly #copies: Copies;
   readonly #connections: Connections;
   readonly #ends: Ends;
+  readonly #people: People;
+  readonly #watermark: Watermark;
   readonly #touches = new Touches();
   /** By key and version: a touch of an older version would do nothing for a newer one. */
   readonly #touching = new Map<string, Promise<CommitOutcome>>();
@@ -81,9 +105,21 @@ export class Sessions {
     this.keyring = new Keyring(keyring, () => this.#copies.clear());
     this.#codec = new Codec(maxBytes, engine.namespace, this.keyring);
     this.#commits = new Commits(engine, clock, this.#engineClock, this.#copies, this.#codec, deadlineMs);
+    this.#people = new People(
+      {
+        peek: (key) => this.#peek(key),
+        commit: (key, loaded, wish) => this.#commit(key, loaded, wish),
+        end: (key) => this.#end(key),
+        now: () => this.#engineClock.earliest(),
+      },
+      engine.namespace,
+      { sessions: settings.maxPerUser, over: settings.overMax },
+    );
     const about = { name, address, version: VERSION, reads: this.#copies.mode };
-    this.registry = new Registry(engine, clock, this.#engineClock, this.#events, this.#copies, about, this.keyring);
-    this.registry.holdersOf = async (sid) => (isSid(sid) ? this.#engine.holders(this.#keys.keyOf(sid)) : []);
+    this.#watermark = new Watermark(engine, clock, () => this.#copies.clear());
+    const clocks = [clock, this.#engineClock] as const;
+    this.registry = new Registry(engine, ...clocks, this.#events, this.#copies, about, this.keyring, this.#watermark);
+    this.registry.holdersOf = async (sid) => (isSid(sid) ? this.#engine.holders(await this.#keyNow(sid)) : []);
     this.#connections = new Connections(engine, clock, this.#engineClock, {
       identity: () => this.registry.identity,
       run: () => this.#copies.run,
@@ -148,7 +184,13 @@ export class Sessions {
   load(sid: string): MaybePromise<Loaded | undefined> {
     if (!isSid(sid)) return undefined;
     if (this.#state !== "open") return this.ready().then(() => this.load(sid));
-    const key = this.#keys.keyOf(sid);
+    if (!this.#watermark.isRecent) return this.#watermark.look().then(() => this.load(sid));
+    const found = this.#at(this.#keys.keyOf(sid));
+    if (found instanceof Promise) return found.then((loaded) => this.#here(loaded));
+    return this.#here(found);
+  }
+
+  #at(key: Key): MaybePromise<Loaded | undefined> {
     return this.#copies.copy(key) ?? this.#join(key) ?? this.#ask(key);
   }
 
@@ -156,6 +198,32 @@ export class Sessions {
   #join(key: Key): Promise<Loaded | undefined> | undefined {
     const filling = this.#copies.joinable(key);
     return filling?.then(({ loaded, counts }) => (counts || loaded === undefined ? loaded : this.#ask(key)));
+  }
+
+  /** A session that goes on under another key is found there, for as long as its old id leads to it. */
+  #here(loaded: Loaded | undefined, hops = 0): MaybePromise<Loaded | undefined> {
+    const to = loaded?.record.header.movedTo ?? "";
+    if (to === "") return loaded;
+    if (hops >= MAX_HOPS) return undefined;
+    const found = this.#at(to);
+    if (found instanceof Promise) return found.then((next) => this.#here(next, hops + 1));
+    return this.#here(found, hops + 1);
+  }
+
+  /** Whether an id is the present one of the session that it leads to: an old one is never given out again. */
+  isCurrent(sid: Sid, loaded: Loaded): boolean {
+    return this.#keys.keyOf(sid) === loaded.key;
+  }
+
+  /** What is stored under a key now, past all copies. */
+  async #peek(key: Key): Promise<Loaded | "unreadable" | "ended" | "missing"> {
+    const read = await this.#engine.read(key);
+    if (read.outcome === "gone") return read.ended ? "ended" : "missing";
+    if (read.outcome === "same") return "unreadable";
+    const decoded = this.#codec.decode(read.body, key);
+    if (decoded.outcome !== "record") return "unreadable";
+    const loaded = { key, version: read.version, idleAt: read.idleAt, record: decoded.record };
+    return this.#isOver(loaded) ? "ended" : (this.#unexpired(loaded) ?? "missing");
   }
 
   /** Asks the engine: for the whole record, or, of one that was read before, whether it has changed. */
@@ -220,12 +288,36 @@ export class Sessions {
     return this.#touches.idleAt(key, version, idleAt) - this.#engineClock.latest();
   }
 
+  /** How long it lives from now, in ms, if this request extends it, and at the most; Infinity = there is no absolute deadline. */
+  livesMs({ record: { header } }: Loaded): { readonly idleMs: number; readonly absoluteMs: number } {
+    const now = this.#engineClock.latest();
+    const absoluteMs = header.absoluteAt > 0 ? header.absoluteAt - now : Number.POSITIVE_INFINITY;
+    return { idleMs: idleAtOf(header, now) - now, absoluteMs };
+  }
+
+  /** How long ago the person showed last who they are, in ms, at the longest; Infinity = nobody is signed in. */
+  sinceSignInMs({ record: { header } }: Loaded): number {
+    return header.authenticatedAt > 0 ? this.#engineClock.latest() - header.authenticatedAt : Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Which of the properties that were recorded at sign-in the client of a request doesn't have any more. Told by event, too, once a
+   * session on this node; what to do about it is the application's say.
+   */
+  clientChanges({ key, record: { header } }: Loaded, client: Client): readonly ("address" | "agent")[] {
+    if (header.client === "") return [];
+    const changed = changedSince(header.client, recordedOf(client, this.#settings.record));
+    if (changed.length > 0 && this.#isNews(`client ${key}`)) this.#events.emit("client-changed", { changed });
+    return changed;
+  }
+
   /** All live sessions that this node can read, in no order. */
   async *list(): AsyncGenerator<Loaded> {
     if (this.#state !== "open") await this.ready();
     for await (const listed of this.#engine.list()) {
+      if (isUserKey(listed.key)) continue;
       const loaded = this.#readable(listed.key, listed);
-      if (loaded !== undefined && !("outcome" in loaded)) yield loaded;
+      if (loaded !== undefined && !("outcome" in loaded) && loaded.record.header.movedTo === "") yield loaded;
     }
   }
 
@@ -244,7 +336,13 @@ export class Sessions {
 
   #unexpired(loaded: Loaded): Loaded | undefined {
     const { absoluteAt } = loaded.record.header;
+    if (this.#isOver(loaded)) return undefined;
     return absoluteAt > 0 && this.#engineClock.latest() >= absoluteAt ? undefined : loaded;
+  }
+
+  /** Whether everyone's sessions were ended since this one began. */
+  #isOver({ key, record }: Loaded): boolean {
+    return this.#watermark.covers(record.header.createdAt) && !isUserKey(key);
   }
 
   // ── The write path ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,6 +352,7 @@ export class Sessions {
    * `gone`: the session ended or expired; nothing was stored and nothing comes back. Rejects with CONFLICT under `conflict: "reject"`.
    */
   save(loaded: Loaded, changes: Changes, patch: HeaderPatch = {}): MaybePromise<CommitOutcome> {
+    if (this.#isOver(loaded)) return this.#settled(loaded.key, { outcome: "gone", ended: true });
     const { header } = loaded.record;
     const same = changes.size === 0 && this.#patched(header, patch) === header;
     return same ? this.touch(loaded) : this.#save(loaded, changes, patch);
@@ -262,7 +361,7 @@ export class Sessions {
   async #save(loaded: Loaded, changes: Changes, patch: HeaderPatch): Promise<CommitOutcome> {
     if (this.#state === "closed") throw closed();
     let conflicts: readonly string[] = [];
-    const outcome = await this.#commits.commit(loaded.key, loaded, {
+    const outcome = await this.#commit(loaded.key, loaded, {
       mayCreate: false,
       apply: (current = loaded.record) => {
         const merged = merge(current.attributes, changes, this.#settings.conflict);
@@ -272,6 +371,18 @@ export class Sessions {
     });
     if (outcome.outcome === "committed" && conflicts.length > 0) this.#events.emit("conflict", { attributes: conflicts });
     return this.#settled(loaded.key, outcome);
+  }
+
+  /** Commits where the session is by now. */
+  async #commit(key: Key, loaded: Loaded | undefined, wish: Wish): Promise<CommitOutcome> {
+    let outcome = await this.#commits.commit(key, loaded, wish);
+    for (let hops = 0; outcome.outcome === "moved"; hops++) {
+      const next = hops < MAX_HOPS ? await this.#peek(outcome.to) : "missing";
+      if (next === "unreadable") throw unreadable({ outcome: "damaged" });
+      if (typeof next === "string") return { outcome: "gone", ended: next === "ended" };
+      outcome = await this.#commits.commit(next.key, next, wish);
+    }
+    return outcome;
   }
 
   /** Stores a first session under an id that was made just now. */
@@ -288,9 +399,9 @@ export class Sessions {
   async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
-    const outcome = await this.#commits.commit(key, undefined, {
+    const outcome = await this.#commit(key, undefined, {
       mayCreate: true,
-      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(), patch), attributes },
+      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(this.#settings.absoluteMs), patch), attributes },
     });
     return outcome.outcome === "committed" ? outcome.loaded : undefined;
   }
@@ -298,10 +409,16 @@ export class Sessions {
   async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
-    const outcome = await this.#commits.commit(key, undefined, {
+    const outcome = await this.#commit(key, undefined, {
       mayCreate: true,
       fresh,
-      apply: (current) => ({ header: this.#patched(current?.header ?? this.#freshHeader(), patch), attributes }),
+      apply: (current) => {
+        const isOver = current === undefined || this.#watermark.covers(current.header.createdAt);
+        const header = isOver
+          ? this.#freshHeader(this.#settings.absoluteMs || (patch.isBounded ? ABSOLUTE_MS : 0))
+          : current.header;
+        return { header: this.#patched(header, patch), attributes };
+      },
     });
     return this.#settled(key, outcome);
   }
@@ -319,7 +436,7 @@ export class Sessions {
     const loaded = await this.load(sid);
     if (loaded === undefined) return { outcome: "gone" };
     let value: { readonly is: T } | undefined;
-    const outcome = await this.#commits.commit(loaded.key, loaded, {
+    const outcome = await this.#commit(loaded.key, loaded, {
       mayCreate: false,
       apply: (current = loaded.record) => {
         const view = viewOf(current.attributes);
@@ -342,6 +459,7 @@ export class Sessions {
   /** Extends the idle deadline. Coalesced: written only once it lags by a tenth of the idle timeout, 60 s at the most; until then done at once. */
   touch(loaded: Loaded): MaybePromise<CommitOutcome> {
     if (this.#state === "closed") return Promise.reject(closed());
+    if (this.#isOver(loaded)) return this.#settled(loaded.key, { outcome: "gone", ended: true });
     const { header } = loaded.record;
     const now = this.#engineClock.latest();
     if (!touchIsDue(header, loaded.idleAt, now)) {
@@ -373,10 +491,43 @@ export class Sessions {
    * Ends a session, for good: once this has resolved no node starts serving it, no slow request, touch or retry brings it back, and what was
    * live of it (see `hold`) is closed, but on nodes that are told of as `pending`. May be repeated; ending what isn't there does no harm.
    */
-  async end(sid: string): Promise<EndResult> {
-    const key = this.#keyOf(sid);
+  async end(session: string | Pick<Handle, "id">): Promise<EndResult> {
+    const key = typeof session === "string" ? this.#keyOf(session) : undefined;
     if (this.#state !== "open") await this.ready();
-    return this.#end(key);
+    return typeof session === "object" ? this.#people.end(session.id) : this.#end(key ?? this.#keyOf(session));
+  }
+
+  /** A person's live sessions, for a page that lists their devices. `current`: the id of the session that is asking. */
+  async of(user: string, { current }: { readonly current?: string | undefined } = {}): Promise<Handle[]> {
+    checkUser(user);
+    if (this.#state !== "open") await this.ready();
+    return this.#people.of(user, await this.#whereIs(current));
+  }
+
+  /**
+   * Ends all sessions of a person, but the one of the id `except`: after a change of the password, or to lock an account out. Once it has
+   * resolved none that existed before is served anywhere. A sign-in at the same time is before it, and rejects, or after it, never half.
+   */
+  async endAll(
+    user: string,
+    { except }: { readonly except?: string | undefined } = {},
+  ): Promise<Reach & { readonly ended: number }> {
+    checkUser(user);
+    if (this.#state !== "open") await this.ready();
+    return this.#people.endAll(user, await this.#whereIs(except));
+  }
+
+  /**
+   * Ends every session of the fleet, signed in or not: after a breach. One write, however many there are; resolves once no node serves
+   * any of them any more, which takes a lease (2.4 s). Sessions that begin meanwhile live.
+   */
+  async endEveryone(): Promise<void> {
+    if (this.#state !== "open") await this.ready();
+    await this.#watermark.raise();
+  }
+
+  async #whereIs(sid: string | undefined): Promise<Key | undefined> {
+    return sid === undefined ? undefined : this.#keyNow(sid);
   }
 
   /** Ends a session that was listed. */
@@ -388,9 +539,17 @@ export class Sessions {
   async #end(key: Key): Promise<EndResult> {
     this.#touches.forget(key);
     const writing = this.#copies.writing(key, false);
-    const { outcome, now, waitFor, holders, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
-    const reach = await this.#over(writing, now, now, waitFor, holders);
-    return { ended: outcome === "ended", ...reach, ...(durable === undefined ? {} : { durable }) };
+    const { outcome, now, waitFor, holders, was, durable } = await this.#sent(writing, this.#engine.end(key, writing.by));
+    // Its old id led to a session: that is what was meant.
+    const to = was === undefined ? "" : this.#movedTo(was, key);
+    const over = this.#over(writing, now, now, waitFor, holders);
+    const [there, reach] = await Promise.all([to === "" ? undefined : this.#end(to), over]);
+    return there ?? { ended: outcome === "ended", ...reach, ...(durable === undefined ? {} : { durable }) };
+  }
+
+  #movedTo(body: Buffer, key: Key): Key | "" {
+    const decoded = this.#codec.decode(body, key);
+    return decoded.outcome === "record" ? decoded.record.header.movedTo : "";
   }
 
   /** A failed write is unknown: it may still run. */
@@ -421,19 +580,71 @@ export class Sessions {
     attributes: AttributeTexts,
     patch: HeaderPatch = {},
   ): Promise<CommitOutcome> {
-    if (!sharesTag(from, to)) {
-      const { ended } = await this.end(from);
-      return ended ? this.replace(to, attributes, patch) : this.#settled(loaded.key, { outcome: "gone", ended: true });
-    }
-    const key = this.#keyOf(to);
     const record = { header: this.#patched(loaded.record.header, patch), attributes };
-    const body = this.#codec.encode(record, key);
+    return this.#inPlace(loaded, to, () => this.#move(from, loaded, to, () => record));
+  }
+
+  /**
+   * Gives the session a new id and leaves the old one valid for `graceMs`: whoever comes with it, e.g. a request that was under way, reads
+   * and writes the same session. Of two at once one moves it, and both give where it is. Not for sign-ins, where whoever knew the old id must be left behind: see `login`.
+   */
+  async rotate(from: Sid, loaded: Loaded, to: Sid, graceMs: number, patch: HeaderPatch = {}): Promise<CommitOutcome> {
+    // Whatever others have stored meanwhile goes along.
+    const asItIs = ({ header, attributes }: SessionRecord) => ({ header: this.#patched(header, patch), attributes });
+    return this.#inPlace(loaded, to, () => this.#move(from, loaded, to, asItIs, graceMs));
+  }
+
+  /**
+   * A person signs in: a new session under `to`, and the end of `from`, which was `loaded`, if there was one: whoever knew its id is left
+   * behind. Of what it held only `attributes` go along. Resolves once the old one is dead everywhere and the new one is in the person's
+   * index. `gone`: the session ended meanwhile, or the person's sessions were (`endAll`). Rejects with TOO_MANY_SESSIONS (`maxPerUser`).
+   */
+  async login(from: Sid | undefined, loaded: Loaded | undefined, to: Sid, signIn: SignIn): Promise<CommitOutcome> {
+    const { attributes, patch = {}, client = {}, absoluteMs } = signIn;
+    const user = checkUser(signIn.user);
+    const key = this.#keyOf(to);
+    if (this.#state !== "open") await this.ready();
+    const recorded = recordedOf(client, this.#settings.record);
+    const fresh = this.#patched(this.#freshHeader(absoluteMs ?? (this.#settings.absoluteMs || ABSOLUTE_MS)), patch);
+    const header = { ...fresh, user, authenticatedAt: fresh.createdAt, client: digestOf(recorded) };
+    const record = { header, attributes };
+    const entrance = { user, key, from: loaded?.key, absoluteAt: header.absoluteAt, ...recorded };
+    return this.#people.signIn(entrance, () => {
+      if (from !== undefined && loaded !== undefined) return this.#move(from, loaded, to, () => record);
+      return this.#commit(key, undefined, { mayCreate: true, fresh: isRandomSid(to), apply: () => record });
+    });
+  }
+
+  /** A session of somebody goes on in the same place of their index. */
+  #inPlace(loaded: Loaded, to: Sid, store: () => Promise<CommitOutcome>): Promise<CommitOutcome> {
+    const { user } = loaded.record.header;
+    return user === "" ? store() : this.#people.move(user, loaded, this.#keyOf(to), store);
+  }
+
+  /** `recordOf`: what is stored under `to`, made from what `from` holds at last. */
+  async #move(
+    from: Sid,
+    start: Loaded,
+    to: Sid,
+    recordOf: (current: SessionRecord) => SessionRecord,
+    graceMs = 0,
+  ): Promise<CommitOutcome> {
+    const key = this.#keyOf(to);
+    let loaded = start;
+    if (!sharesTag(from, to)) {
+      const { ended } = await this.#end(loaded.key);
+      if (!ended) return this.#settled(loaded.key, { outcome: "gone", ended: true });
+      return this.#settled(key, await this.#commit(key, undefined, { mayCreate: true, apply: () => recordOf(loaded.record) }));
+    }
     const { clock, deadlineMs } = this.#settings;
     const startedAt = clock.monotonic();
-    let { version } = loaded;
     for (;;) {
+      const record = recordOf(loaded.record);
+      const body = this.#codec.encode(record, key);
       const writing = this.#copies.writing(loaded.key, false);
-      const work = this.#engine.regenerate(loaded.key, version, key, body, deadlinesOf(record.header), writing.by);
+      const stays = graceMs > 0 ? { body: this.#leading(record.header, key, loaded.key), idleMs: graceMs } : undefined;
+      const { header } = record;
+      const work = this.#engine.regenerate(loaded.key, loaded.version, key, body, deadlinesOf(header), writing.by, stays);
       const result = await this.#sent(writing, work);
       if (result.outcome !== "committed") this.#copies.refused(writing);
       if (result.outcome === "gone") return this.#settled(loaded.key, { outcome: "gone", ended: result.ended });
@@ -442,8 +653,12 @@ export class Sessions {
         await this.#over(writing, result.version, result.now, result.waitFor, result.holders);
         return { outcome: "committed", loaded: { key, version: result.version, idleAt: result.idleAt, record } };
       }
-      // Somebody changed what is about to end anyway: it ends in that version.
-      version = result.current.version;
+      // Somebody changed it meanwhile: it moves, or ends, in that version, and from where it is by now.
+      const next = await this.#current(loaded, result.current);
+      if (typeof next === "string") return this.#settled(loaded.key, { outcome: "gone", ended: next === "ended" });
+      // Of two rotations at once one moves it, and that is enough: else two responses would each bring the browser an id.
+      if (graceMs > 0 && next.key !== loaded.key) return { outcome: "committed", loaded: next };
+      loaded = next;
       if (clock.monotonic() - startedAt >= deadlineMs) {
         throw new AnynodeError(
           "CONTENDED",
@@ -451,6 +666,21 @@ export class Sessions {
         );
       }
     }
+  }
+
+  async #current(loaded: Loaded, { version, idleAt, body }: Found): Promise<Loaded | "ended" | "missing"> {
+    const decoded = this.#codec.decode(body, loaded.key);
+    if (decoded.outcome !== "record") throw unreadable(decoded);
+    const { movedTo } = decoded.record.header;
+    if (movedTo === "") return { key: loaded.key, version, idleAt, record: decoded.record };
+    const next = await this.#peek(movedTo);
+    if (next === "unreadable") throw unreadable({ outcome: "damaged" });
+    return next;
+  }
+
+  /** What stays under a key whose session goes on under another one. */
+  #leading(header: Header, movedTo: Key, from: Key): Buffer {
+    return this.#codec.encode({ header: { ...header, ...NOBODY, cookie: "", movedTo }, attributes: new Map() }, from);
   }
 
   // ── What lives as long as a session ───────────────────────────────────────────────────────────────────────────────
@@ -464,9 +694,12 @@ export class Sessions {
   async hold(whose: object | string, dispose: Dispose, options: HoldOptions = {}): Promise<Hold | undefined> {
     const sid = visitorOf(whose);
     if (sid === undefined || !isSid(sid)) return this.#connections.refuse(dispose);
-    const key = this.#keyOf(sid);
-    if (this.#state !== "open") await this.ready();
-    return this.#connections.hold(key, dispose, options);
+    return this.#connections.hold(await this.#keyNow(sid), dispose, options);
+  }
+
+  /** Where the session of an id is by now: it may have moved (`rotate`). */
+  async #keyNow(sid: string): Promise<Key> {
+    return (await this.load(sid))?.key ?? this.#keyOf(sid);
   }
 
   /**
@@ -483,10 +716,10 @@ export class Sessions {
     if (loaded !== undefined) await this.touch(loaded);
   }
 
-  #freshHeader(): Header {
+  #freshHeader(absoluteMs: number): Header {
     const createdAt = this.#engineClock.earliest();
-    const { idleMs, absoluteMs } = this.#settings;
-    return { createdAt, absoluteAt: absoluteMs > 0 ? createdAt + absoluteMs : 0, idleMs, user: "", cookie: "" };
+    const absoluteAt = absoluteMs > 0 ? createdAt + absoluteMs : 0;
+    return { createdAt, absoluteAt, idleMs: this.#settings.idleMs, ...NOBODY, cookie: "", movedTo: "" };
   }
 
   /** The header itself if the patch changes nothing. */
@@ -570,10 +803,15 @@ export class Sessions {
   }
 
   #reportUnreadable(which: string, why: Unreadable["outcome"]): void {
-    if (this.#reported.has(which)) return;
+    if (this.#isNews(which)) this.#events.emit("unreadable", { why });
+  }
+
+  /** Whether this is the first time, as far as this remembers. */
+  #isNews(which: string): boolean {
+    if (this.#reported.has(which)) return false;
     if (this.#reported.size >= 1000) this.#reported.clear();
     this.#reported.add(which);
-    this.#events.emit("unreadable", { why });
+    return true;
   }
 }
 

@@ -84,7 +84,7 @@ export class NearCache {
 }
 
 function sizeOf({ header, attributes }: SessionRecord): number {
-  let bytes = ENTRY_BYTES + 2 * (header.user.length + header.cookie.length);
+  let bytes = ENTRY_BYTES + 2 * (header.user.length + header.cookie.length + header.client.length);
   for (const [name, text] of attributes) bytes += ATTRIBUTE_BYTES + 2 * (name.length + text.length);
   return bytes;
 }

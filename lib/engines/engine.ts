@@ -28,6 +28,15 @@ export const LEASE_MARGIN_MS = 250;
 /** Node numbers are 0 … MAX_NODES - 1: a bit each in a record's `copies`; the last bit means everybody. */
 export const MAX_NODES = 63;
 
+/** An end shows what it ended if it isn't longer than this. */
+export const SHOWN_BYTES = 512;
+
+/** What a regenerate leaves under the old key, for so long at the most, in place of an ended mark: a record like any other. */
+export interface Stays {
+  readonly body: Buffer;
+  readonly idleMs: number;
+}
+
 /** When a record shall expire: `idleMs` from the engine's now, but never after `absoluteAt` (engine's clock; 0 = no absolute deadline). */
 export interface Deadlines {
   readonly idleMs: number;
@@ -115,6 +124,8 @@ export interface Moved {
 export interface Ended {
   readonly outcome: "ended" | "marked" | "missing";
   readonly now: number;
+  /** The body of the record that was ended, if it has no more than {@link SHOWN_BYTES}: it may lead on to another record. */
+  readonly was?: Buffer | undefined;
   /** As for `Committed`. An end that finds a mark waits for those whom the first one told. */
   readonly waitFor: readonly Waiting[];
   readonly unannounced?: boolean;
@@ -171,6 +182,8 @@ export type Joined =
       readonly epoch: number;
       readonly now: number;
       readonly revision: number;
+      /** See {@link Engine.endedBefore}; left out by engines without it. */
+      readonly endedBefore?: number;
     }
   | { readonly outcome: "taken" }
   | { readonly outcome: "full" };
@@ -183,6 +196,7 @@ export type Beaten =
       readonly grace: boolean;
       /** The echo that was asked for may not be published. */
       readonly mute?: boolean;
+      readonly endedBefore?: number;
       /** Which server answers. When it is another one, versions that were known before say nothing: it may have lost the last writes. */
       readonly server?: string;
     }
@@ -258,6 +272,7 @@ export interface Engine {
    * One atomic step: if `from` has a record of version `expected`, ends it and stores `body` under `to`.
    * `from` and `to` have the same tag. Otherwise nothing changes: `conflict` (another version), `gone` (`from` is missing or ended).
    * If `to` is taken, which random ids never are: `conflict` or `gone`, as `create` would answer.
+   * `stays`: what `from` holds afterwards, in a newer version, until its own deadline or `absoluteAt`; left out: an ended mark.
    */
   regenerate(
     from: Key,
@@ -266,6 +281,7 @@ export interface Engine {
     body: Buffer,
     deadlines: Deadlines,
     by?: Writer,
+    stays?: Stays,
   ): Promise<Regenerated | Conflict | Gone>;
 
   /**
@@ -292,6 +308,12 @@ export interface Engine {
   leave(nodeId: NodeId, epoch: number): Promise<void>;
   /** The rows, those that left within the last lease included, in order of their number, and the revision they belong to. */
   nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }>;
+
+  /**
+   * Only of engines whose joins and beats tell it: the instant up to which whatever began is over, for the whole fleet; 0: none. `raise`:
+   * it is now, from now on. It never goes back, and costs one write, however many records there are.
+   */
+  endedBefore?(raise: boolean): Promise<number>;
 
   /** Delivers `message` to whoever is subscribed to `channel` at that time: in order per publisher, at most once, in every process. */
   publish(channel: string, message: string): Promise<void>;

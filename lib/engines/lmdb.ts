@@ -13,6 +13,7 @@ import { isKey, type Key, type NodeId, type Version } from "../names.js";
 import type {
   Attached,
   Beaten,
+  Writer as By,
   Committed,
   Conflict,
   Deadlines,
@@ -28,6 +29,7 @@ import type {
   Regenerated,
   Row,
   Same,
+  Stays,
   Subscription,
   Touched,
 } from "./engine.js";
@@ -147,6 +149,8 @@ class LmdbEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
+    _by?: By,
+    stays?: Stays,
   ): Promise<Regenerated | Conflict | Gone> {
     const { environment, writer } = await this.#ready();
     const [fromKey, toKey] = [slotKey(from), slotKey(to)];
@@ -154,8 +158,8 @@ class LmdbEngine implements Engine {
       const [old, fresh] = [decodeSlot(environment.get(fromKey)), decodeSlot(environment.get(toKey))];
       const forgotten = forgottenVersion(environment);
       const holders = holdersAt(environment, from);
-      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten, holders);
-      if (step.mark) store(writer, fromKey, step.mark);
+      const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, forgotten, holders, stays);
+      if (step.leave) store(writer, fromKey, step.leave);
       if (step.store) store(writer, toKey, step.store);
       return step.answer;
     });
@@ -214,6 +218,12 @@ class LmdbEngine implements Engine {
   async nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
     const { environment } = await this.#ready();
     return roster.nodes(loadRoster(environment.fresh()), this.#clock.now());
+  }
+
+  async endedBefore(raise: boolean): Promise<number> {
+    if (raise) return this.#enroll(roster.endBefore);
+    const { environment } = await this.#ready();
+    return loadRoster(environment.fresh()).endedBefore;
   }
 
   async publish(channel: string, message: string): Promise<void> {

@@ -25,8 +25,10 @@ import type {
   Regenerated,
   Row,
   Same,
+  Stays,
   Subscription,
   Touched,
+  Writer,
 } from "./engine.js";
 import { withHolder, withoutHolder } from "./holders.js";
 import * as register from "./register.js";
@@ -137,12 +139,14 @@ class MemoryEngine implements Engine {
     to: Key,
     body: Buffer,
     deadlines: Deadlines,
+    _by?: Writer,
+    stays?: Stays,
   ): Promise<Regenerated | Conflict | Gone> {
     this.#checkOpen();
     const [old, fresh] = [this.#slots.get(from), this.#slots.get(to)];
     const holders = this.#holders.get(from) ?? [];
-    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten, holders);
-    if (step.mark) this.#slots.set(from, step.mark);
+    const step = register.regenerate(old, fresh, this.#clock.now(), expected, body, deadlines, this.#forgotten, holders, stays);
+    if (step.leave) this.#apply(from, { answer: undefined, store: step.leave });
     return this.#apply(to, step);
   }
 
@@ -197,6 +201,11 @@ class MemoryEngine implements Engine {
   async nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
     this.#checkOpen();
     return roster.nodes(this.#roster, this.#clock.now());
+  }
+
+  async endedBefore(raise: boolean): Promise<number> {
+    this.#checkOpen();
+    return raise ? this.#enroll(roster.endBefore(this.#roster, this.#clock.now())) : this.#roster.endedBefore;
   }
 
   async publish(channel: string, message: string): Promise<void> {

@@ -17,6 +17,8 @@ import {
   type Moved,
   type Regenerated,
   type Same,
+  SHOWN_BYTES,
+  type Stays,
   type Touched,
 } from "./engine.js";
 
@@ -93,14 +95,17 @@ export function touch(slot: Slot, now: number, expected: Version, deadlines: Dea
 }
 
 export function end(slot: Slot, now: number, holders: readonly Holder[]): Step<Ended> & { readonly store: EndedMark } {
-  const outcome = live(slot, now) !== undefined ? "ended" : isMarked(slot, now) ? "marked" : "missing";
+  const record = live(slot, now);
+  const outcome = record !== undefined ? "ended" : isMarked(slot, now) ? "marked" : "missing";
+  const body = record?.body;
+  const was = body !== undefined && body.length <= SHOWN_BYTES ? { was: Buffer.from(body) } : {};
   return {
-    answer: { outcome, now, waitFor: [], holders },
+    answer: { outcome, now, waitFor: [], holders, ...was },
     store: { state: "ended", version: slot?.version ?? 0, until: now + ENDED_MARK_MS },
   };
 }
 
-/** Two slots move at once, or neither: when there is something to store under `to`, `from` gets the mark. */
+/** Two slots move at once, or neither: when there is something to store under `to`, `from` gets the mark, or what stays. */
 export function regenerate(
   from: Slot,
   to: Slot,
@@ -110,13 +115,17 @@ export function regenerate(
   deadlines: Deadlines,
   forgotten: number,
   holders: readonly Holder[],
-): Step<Regenerated | Conflict | Gone> & { readonly mark?: EndedMark } {
+  stays?: Stays,
+): Step<Regenerated | Conflict | Gone> & { readonly leave?: StoredRecord | EndedMark } {
   const record = live(from, now);
   if (record === undefined) return { answer: gone(from, now) };
   if (record.version !== expected) return { answer: { outcome: "conflict", current: found(record) } };
   const { answer, store } = create(to, now, body, deadlines, forgotten);
-  if (answer.outcome !== "committed") return { answer };
-  return { answer: { ...answer, holders }, ...(store && { store, mark: end(from, now, holders).store }) };
+  if (answer.outcome !== "committed" || store === undefined)
+    return answer.outcome === "committed" ? { answer: { ...answer, holders } } : { answer };
+  const { absoluteAt } = deadlines;
+  const left = stays === undefined ? undefined : put(record.version, now, stays.body, { idleMs: stays.idleMs, absoluteAt }).store;
+  return { answer: { ...answer, holders }, store, leave: left ?? end(from, now, holders).store };
 }
 
 /** Whether a node may hold something live of what is there. */

@@ -18,8 +18,10 @@ export interface Roster {
   /** When anybody last joined or beat. */
   readonly beatAt: number;
   readonly graceUntil: number;
+  /** Up to when whatever began is over; 0: nobody said so. */
+  readonly endedBefore: number;
 }
-export const emptyRoster: Roster = { rows: [], revision: 0, lastEpoch: 0, beatAt: 0, graceUntil: 0 };
+export const emptyRoster: Roster = { rows: [], revision: 0, lastEpoch: 0, beatAt: 0, graceUntil: 0, endedBefore: 0 };
 
 export interface RosterStep<Answer> {
   readonly answer: Answer;
@@ -36,7 +38,7 @@ export function join(roster: Roster, now: number, nodeId: NodeId, lastEpoch: num
   const row: LeasedRow = { nodeId, number, epoch, left: false, about, until: now + REGISTRY_LEASE_MS };
   const revision = reaped.revision + 1;
   return {
-    answer: { outcome: "joined", number, epoch, now, revision },
+    answer: { outcome: "joined", number, epoch, now, revision, endedBefore: reaped.endedBefore },
     store: { ...reaped, rows: [...reaped.rows.filter((other) => other !== before), row], revision, lastEpoch: epoch },
   };
 }
@@ -54,7 +56,8 @@ export function beat(roster: Roster, now: number, nodeId: NodeId, epoch: number,
     },
     now,
   );
-  return { answer: { outcome: "beaten", now, revision: store.revision, grace: now < store.graceUntil }, store };
+  const { revision, endedBefore } = store;
+  return { answer: { outcome: "beaten", now, revision, grace: now < store.graceUntil, endedBefore }, store };
 }
 
 export function leave(roster: Roster, now: number, nodeId: NodeId, epoch: number): RosterStep<void> {
@@ -65,6 +68,11 @@ export function leave(roster: Roster, now: number, nodeId: NodeId, epoch: number
     answer: undefined,
     store: { ...roster, rows: roster.rows.map((row) => (row === mine ? gone : row)), revision: roster.revision + 1 },
   };
+}
+
+export function endBefore(roster: Roster, now: number): RosterStep<number> {
+  const endedBefore = Math.max(roster.endedBefore, Math.ceil(now));
+  return { answer: endedBefore, store: { ...roster, endedBefore } };
 }
 
 export function nodes(roster: Roster, now: number): { readonly rows: readonly Row[]; readonly revision: number } {

@@ -9,6 +9,7 @@ import { AnynodeError } from "../errors.js";
 import type { Events } from "../events.js";
 import { isNodeId, type NodeId } from "../names.js";
 import { line } from "../options.js";
+import type { Watermark } from "./watermark.js";
 
 export const BEAT_MS = 500;
 
@@ -69,6 +70,7 @@ export class Registry {
   /** @internal Set by Sessions, who know what an id stands for. */
   holdersOf: (sid: string) => Promise<readonly Holder[]> = async () => [];
   readonly #keys: AnnouncedKeys;
+  readonly #watermark: Watermark;
   #about: About;
   #nodeId = freshNodeId();
   #number = -1;
@@ -91,6 +93,7 @@ export class Registry {
     pulse: Pulse,
     about: Omit<About, "state" | "startedAt">,
     keys: AnnouncedKeys,
+    watermark: Watermark,
   ) {
     this.#engine = engine;
     this.#pulse = pulse;
@@ -98,6 +101,7 @@ export class Registry {
     this.#engineClock = engineClock;
     this.#events = events;
     this.#keys = keys;
+    this.#watermark = watermark;
     this.#about = { ...about, state: "live", startedAt: clock.now() };
   }
 
@@ -209,6 +213,7 @@ export class Registry {
       }
       this.#unanswered = false;
       this.#engineClock.observe(sentAt, this.#clock.monotonic(), joined.now);
+      this.#watermark.heard(joined.endedBefore, sentAt);
       this.#number = joined.number;
       this.#epoch = joined.epoch;
       await this.#pulse.joined(joined.number, joined.epoch);
@@ -272,6 +277,7 @@ export class Registry {
         await this.#join();
         return;
       }
+      this.#watermark.heard(beaten.endedBefore, sentAt);
       this.#pulse.beaten(sentAt, beaten.mute === true, beaten.server ?? "");
       if (beaten.revision !== this.#revision || !this.#keys.settled) await this.#refresh();
     } catch (error) {

@@ -12,6 +12,7 @@ import { isSealingKeyId, type Keyring } from "./keyring.js";
 import { FIXED_BYTES, payloadOf, recordIn } from "./payload.js";
 import type { SessionRecord } from "./record.js";
 import type { SealingKey } from "./sealing-key.js";
+import { isUserKey } from "./user-key.js";
 
 const PLAIN = 1;
 const SEALED = 2;
@@ -23,6 +24,7 @@ const SEALED_PREFIX_BYTES = 3;
  * zlib stream outweighs what it saves; higher levels and brotli cost two to five times as much for a few per cent.
  */
 const COMPRESS_ABOVE_BYTES = 2048;
+const INDEX_BYTES = 1_048_576;
 
 export type Decoded = { readonly outcome: "record"; readonly record: SessionRecord } | Unreadable;
 export type Unreadable =
@@ -51,7 +53,7 @@ export class Codec {
 
   /** Sealed if the keyring has a key for it. Throws SESSION_TOO_LARGE for what is out of bounds. */
   encode(record: SessionRecord, key: Key): Buffer {
-    const payload = payloadOf(record, this.#maxBytes);
+    const payload = payloadOf(record, this.#boundOf(key));
     const small = payload.length > COMPRESS_ABOVE_BYTES ? compressed(payload) : undefined;
     const flags = small === undefined ? 0 : COMPRESSED;
     const { sealing } = this.#keyring;
@@ -69,11 +71,16 @@ export class Codec {
     const opened = format === SEALED ? this.#open(body, key) : this.#openPlain(body, key);
     if (!Buffer.isBuffer(opened)) return opened;
     try {
-      const payload = flags & COMPRESSED ? inflateRawSync(opened, { maxOutputLength: this.#maxBytes }) : opened;
+      const payload = flags & COMPRESSED ? inflateRawSync(opened, { maxOutputLength: this.#boundOf(key) }) : opened;
       return { outcome: "record", record: recordIn(payload) };
     } catch {
       return { outcome: "damaged" };
     }
+  }
+
+  /** The index of a person's sessions has a bound of its own: nobody shall be kept from signing in for small sessions' sake. */
+  #boundOf(key: Key): number {
+    return isUserKey(key) ? Math.max(this.#maxBytes, INDEX_BYTES) : this.#maxBytes;
   }
 
   #open(body: Buffer, key: Key): Buffer | Unreadable {

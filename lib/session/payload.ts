@@ -3,11 +3,12 @@
  * the attributes that it touches. Its bounds hold when writing and when reading: nothing is stored that no node would read.
  */
 import { AnynodeError } from "../errors.js";
+import { isKey, type Key } from "../names.js";
 import { isAttributeName } from "./attributes.js";
 import { judgeJson, MAX_DEPTH } from "./json-text.js";
 import type { SessionRecord } from "./record.js";
 
-export const FIXED_BYTES = 18;
+export const FIXED_BYTES = 24;
 const MAX_ATTRIBUTES = 1024;
 /** Parsing so many takes about 10 ms, wherever they are nested. */
 export const MAX_VALUES = 100_000;
@@ -15,7 +16,7 @@ export const MAX_VALUES = 100_000;
 /** Throws SESSION_TOO_LARGE over `maxBytes`, 1,024 attributes, 100,000 values or 200 levels, ATTRIBUTE_INVALID for what isn't JSON. */
 export function payloadOf({ header, attributes }: SessionRecord, maxBytes: number): Buffer {
   if (attributes.size > MAX_ATTRIBUTES) throw tooLarge(`${attributes.size} attributes`, `${MAX_ATTRIBUTES}`);
-  const texts = [header.user, header.cookie];
+  const texts = [header.user, header.cookie, header.client, header.movedTo];
   for (const [name, text] of attributes) texts.push(name, text);
   const lengths = texts.map((text) => Buffer.byteLength(text));
   // A length takes five bytes at the most.
@@ -26,6 +27,7 @@ export function payloadOf({ header, attributes }: SessionRecord, maxBytes: numbe
   let at = payload.writeUIntBE(header.createdAt, 0, 6);
   at = payload.writeUIntBE(header.absoluteAt, at, 6);
   at = payload.writeUIntBE(header.idleMs, at, 6);
+  at = payload.writeUIntBE(header.authenticatedAt, at, 6);
   for (const [i, text] of texts.entries()) {
     let rest = lengths[i] ?? 0;
     for (; rest > 127; rest >>>= 7) payload[at++] = (rest & 127) | 128;
@@ -51,6 +53,11 @@ function tooLarge(is: string, bound: string): AnynodeError {
     "SESSION_TOO_LARGE",
     `A session has ${is}; the limit is ${bound}. Keep large data elsewhere, by reference.`,
   );
+}
+
+function keyOrNone(text: string): Key | "" {
+  if (text === "" || isKey(text)) return text;
+  throw new Error("key");
 }
 
 /** Throws a plain Error on anything out of place or out of bounds: the bytes come from outside. */
@@ -81,8 +88,11 @@ export function recordIn(payload: Buffer): SessionRecord {
     createdAt: payload.readUIntBE(0, 6),
     absoluteAt: payload.readUIntBE(6, 6),
     idleMs: payload.readUIntBE(12, 6),
+    authenticatedAt: payload.readUIntBE(18, 6),
     user: text(),
     cookie: text(),
+    client: text(),
+    movedTo: keyOrNone(text()),
   };
   if (header.cookie !== "") sound(header.cookie);
   const attributes = new Map<string, string>();

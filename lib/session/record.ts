@@ -13,11 +13,20 @@ export interface Header {
   readonly absoluteAt: number;
   /** How long it lives without a request. */
   readonly idleMs: number;
-  /** Whose session it is, once somebody signed in; "" = nobody. */
+  /** Whose session it is, once somebody signed in; "" = nobody. Only `login` sets it. */
   readonly user: string;
+  /** When that person showed last who they are, on the engine's clock; 0 = never. */
+  readonly authenticatedAt: number;
   /** The cookie's settings as the front end keeps them: JSON text, or "". Header, not attribute: it never conflicts. */
   readonly cookie: string;
+  /** Digests of the client's properties at sign-in, so that a change of them can be told; "" = none were recorded. */
+  readonly client: string;
+  /** The session goes on under another key, and this is what its old id leads to for a while; "" = it is here. */
+  readonly movedTo: Key | "";
 }
+
+/** What a header says of a person before anybody signed in. */
+export const NOBODY = { user: "", authenticatedAt: 0, client: "" } as const;
 
 export interface SessionRecord {
   readonly header: Header;

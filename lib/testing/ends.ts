@@ -1,6 +1,6 @@
 /** The contract of end and regenerate: an ended mark stands for its full time, and nothing revives the key until then. */
 import assert from "node:assert/strict";
-import { ENDED_MARK_MS } from "../engines/engine.js";
+import { ENDED_MARK_MS, SHOWN_BYTES } from "../engines/engine.js";
 import { got, holds, isGone, later, listed, newKey, otherThan, type Part, stored } from "./stage.js";
 
 export function endsPart({ describe, test, timed }: Part): void {
@@ -17,6 +17,19 @@ export function endsPart({ describe, test, timed }: Part): void {
         assert.equal((await node.end(key)).outcome, "marked");
       }
       assert.equal((await listed(one)).size, 0);
+    });
+
+    test("shows what it ended, if that is short", async ({ engine }) => {
+      const [one, two] = [await engine(), await engine()];
+      const [short, longest, longer] = [newKey(), newKey(), newKey()];
+      await stored(one, short, "short");
+      await stored(one, longest, "x".repeat(SHOWN_BYTES));
+      await stored(one, longer, "x".repeat(SHOWN_BYTES + 1));
+      assert.equal((await two.end(short)).was?.toString(), "short");
+      assert.equal((await two.end(longest)).was?.length, SHOWN_BYTES);
+      assert.equal((await two.end(longer)).was, undefined);
+      assert.equal((await two.end(short)).was, undefined);
+      assert.equal((await two.end(newKey())).was, undefined);
     });
 
     test("of a missing record leaves a mark too, so that a late create can't bring it into being", async ({ engine }) => {
@@ -95,6 +108,36 @@ export function endsPart({ describe, test, timed }: Part): void {
       assert.equal((await one.end(from)).outcome, "marked");
       assert.deepEqual([...(await listed(one)).keys()], [to]);
       await got("committed", one.commit(to, moved.version, Buffer.from("newer"), later));
+    });
+
+    test("may leave another record under the old key, in a newer version and with a deadline of its own", async (stage) => {
+      const [one, two] = [await stage.engine(), await stage.engine()];
+      const [from, to] = [newKey("tag"), newKey("tag")];
+      const { version, now } = await stored(one, from);
+      const stays = { body: Buffer.from("moved"), idleMs: 400 };
+      const absoluteAt = now + 2 * later.idleMs;
+      const deadlines = { idleMs: later.idleMs, absoluteAt };
+      const moved = await got("committed", two.regenerate(from, version, to, Buffer.from("new"), deadlines, undefined, stays));
+      await holds(one, to, "new", moved.version);
+      const left = await got("found", one.read(from));
+      assert.equal(left.body.toString(), "moved");
+      assert.ok(left.version > version, "what stays isn't the record that was there");
+      assert.equal(left.idleAt, moved.now + stays.idleMs);
+      const { current } = await got("conflict", one.commit(from, version, Buffer.from("late"), later));
+      assert.equal(current.body.toString(), "moved");
+      await stage.wait(stays.idleMs);
+      await isGone(one, from, false);
+      await holds(two, to, "new", moved.version);
+    });
+
+    test("leaves nothing under the old key for longer than the absolute deadline", async ({ engine }) => {
+      const one = await engine();
+      const [from, to] = [newKey("tag"), newKey("tag")];
+      const { version, now } = await stored(one, from);
+      const stays = { body: Buffer.from("moved"), idleMs: later.idleMs };
+      const deadlines = { idleMs: later.idleMs, absoluteAt: now + later.idleMs / 2 };
+      await got("committed", one.regenerate(from, version, to, Buffer.from("new"), deadlines, undefined, stays));
+      assert.equal((await got("found", one.read(from))).idleAt, deadlines.absoluteAt);
     });
 
     test("of another version is a conflict and changes nothing", async ({ engine }) => {

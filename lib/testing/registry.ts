@@ -51,6 +51,24 @@ export function registryPart({ describe, test, timed, leased }: Part): void {
       }
     });
 
+    test("tells joins, beats and whoever asks up to when everything is over, if it can; that never goes back", async (stage) => {
+      const [one, two] = [await stage.engine(), await stage.engine()];
+      if (one.endedBefore === undefined || two.endedBefore === undefined) return;
+      const id = newNodeId();
+      const { epoch, now, endedBefore } = await got("joined", one.join(id, 0, "{}"));
+      assert.equal(endedBefore, 0);
+      assert.equal(await two.endedBefore(false), 0);
+      const first = await two.endedBefore(true);
+      assert.ok(first >= now, "it is older than what went before");
+      assert.equal(await one.endedBefore(false), first);
+      assert.equal((await got("beaten", one.beat(id, epoch, "{}"))).endedBefore, first);
+      assert.equal((await got("joined", one.join(newNodeId(), 0, "{}"))).endedBefore, first);
+      await stage.wait(5);
+      const second = await one.endedBefore(true);
+      assert.ok(second > first);
+      assert.equal(await two.endedBefore(false), second);
+    });
+
     test(`has numbers for ${MAX_NODES} nodes, and is full then`, async ({ engine }) => {
       const one = await engine();
       const numbers = new Set<number>();

@@ -1,29 +1,28 @@
 /** `req.session`: the attributes as on a plain object, and the members of express-session's Session, by callback or promise. */
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
-import { Session } from "../session/session.js";
 import { answer } from "./callback.js";
+import { type PersonKeeper, PersonSession } from "./person-session.js";
 import type { SessionCookie } from "./session-cookie.js";
 
 export type Done = (error?: unknown) => void;
 
 /** What a session object asks of its request's lifecycle. */
-interface Keeper {
+interface Keeper extends PersonKeeper {
   readonly req: object;
   cookie: SessionCookie;
   replaceCookie(value: unknown): void;
   save(session: ExpressSession): Promise<void>;
   reload(session: ExpressSession): Promise<void>;
   regenerate(session: ExpressSession): Promise<void>;
-  end(session: ExpressSession): Promise<void>;
 }
 
-export class ExpressSession extends Session {
+export class ExpressSession extends PersonSession {
   readonly #keeper: Keeper;
 
   /** @internal Made by the middleware. */
   constructor(keeper: Keeper, attributes: AttributeTexts, sid?: Sid) {
-    super(attributes, sid);
+    super(keeper, attributes, sid);
     this.#keeper = keeper;
     Object.defineProperty(this, "cookie", OWN_COOKIE);
   }

@@ -6,6 +6,7 @@ import type { MaybePromise } from "../engines/engine.js";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import type { Client } from "../session/client.js";
 import { Sessions } from "../sessions.js";
 import { ExpressSession } from "./express-object.js";
 import {
@@ -24,6 +25,7 @@ import { Lifecycle } from "./lifecycle.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
+export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings, SessionCookie } from "./session-cookie.js";
 
 /** What an application keeps in its sessions: `declare module "anynode/express" { interface SessionData { views: number } }`. */
@@ -60,6 +62,7 @@ export interface WithSession {
   sessionID?: string | undefined;
   readonly secure?: boolean | undefined;
   readonly socket?: object | undefined;
+  readonly ip?: string | undefined;
 }
 
 export type Next = (error?: unknown) => void;
@@ -165,6 +168,12 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
 
   isMade(value: object): value is ExpressSession {
     return value instanceof ExpressSession;
+  }
+
+  client(): Client {
+    const { ip, socket, headers } = this.#req;
+    const remote: unknown = socket === undefined ? undefined : Reflect.get(socket, "remoteAddress");
+    return { address: ip ?? (typeof remote === "string" ? remote : undefined), agent: headers["user-agent"] };
   }
 
   isSecure(): boolean {

@@ -5,7 +5,7 @@
 
 import type { KeyObject } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { invalid, knownOptions, shown } from "../options.js";
+import { invalid, knownOptions, shown, whole } from "../options.js";
 import { CookieSigner, checkCookie } from "./cookie.js";
 import type { CookieSettings } from "./session-cookie.js";
 
@@ -39,6 +39,8 @@ export interface FrontOptions<Req> {
   resave?: boolean | undefined;
   /** Makes ids, instead of anynode. Keep them unguessable, of 128 random bits or more. */
   genid?: ((req: Req) => string) | undefined;
+  /** The longer pair of timeouts of a `login(user, { remember: true })`, in ms. Default 14 days without a request, 30 days at the most. */
+  remember?: { readonly idleMs: number; readonly absoluteMs: number } | undefined;
   /** What a request answers whose session ended while it worked on it: as if nothing was (default), or 401 (SESSION_ENDED). */
   onEnded?: 401 | "ignore" | undefined;
   /** Requests that only read: nothing is committed, no cookie is set, the session's life isn't extended. */
@@ -49,6 +51,7 @@ export interface FrontOptions<Req> {
 
 export const FRONT_OPTIONS = [
   ...["secret", "name", "adopt", "cookie", "rolling", "saveUninitialized", "resave", "genid", "onEnded", "readonly", "none"],
+  "remember",
 ];
 
 export interface FrontSettings<Req> {
@@ -59,6 +62,7 @@ export interface FrontSettings<Req> {
   readonly saveUninitialized: boolean;
   readonly genid: ((req: Req) => string) | undefined;
   readonly refusesEnded: boolean;
+  readonly remember: { readonly idleMs: number; readonly absoluteMs: number };
   readonly readonly: ((req: Req) => boolean) | undefined;
   readonly none: ((req: Req) => boolean) | undefined;
 }
@@ -80,8 +84,21 @@ export function frontSettingsOf<Req extends Incoming>(options: FrontOptions<Req>
     saveUninitialized: yesOrNo("saveUninitialized", saveUninitialized),
     genid,
     refusesEnded: onEnded === 401,
+    remember: rememberGiven(options.remember),
     readonly: pickerOf("readonly", options.readonly),
     none: pickerOf("none", options.none),
+  };
+}
+
+const DAY_MS = 86_400_000;
+const MAX_MS = 1000 * 365 * DAY_MS;
+
+function rememberGiven(remember: FrontOptions<unknown>["remember"]): FrontSettings<unknown>["remember"] {
+  if (remember === undefined) return { idleMs: 14 * DAY_MS, absoluteMs: 30 * DAY_MS };
+  knownOptions(remember, ["idleMs", "absoluteMs"], "remember.");
+  return {
+    idleMs: whole("remember.idleMs", remember.idleMs, 1, MAX_MS),
+    absoluteMs: whole("remember.absoluteMs", remember.absoluteMs, 1, MAX_MS),
   };
 }
 

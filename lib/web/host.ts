@@ -1,6 +1,7 @@
 /** What a request's lifecycle needs of the framework that the request is handled in. */
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import type { Client } from "../session/client.js";
 import type { Session } from "../session/session.js";
 
 export interface Host<S extends Session> {
@@ -12,6 +13,8 @@ export interface Host<S extends Session> {
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): S;
   isMade(value: object): value is S;
   isSecure(): boolean;
+  /** Where the request comes from. */
+  client(): Client;
   /** The session is about to be stored. */
   storing(session: S): void;
   /** Whether an empty session's place ends the stored one. */

@@ -1,27 +1,27 @@
 /** `ctx.session`: the attributes as on a plain object, and the members of koa-session's Session, by callback or promise. */
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
-import { Session } from "../session/session.js";
 import { answer } from "./callback.js";
+import { type PersonKeeper, PersonSession } from "./person-session.js";
 import type { SessionCookie } from "./session-cookie.js";
 
 type Done = (error?: unknown) => void;
 
-interface Keeper {
+interface Keeper extends PersonKeeper {
   readonly cookie: SessionCookie;
   save(session: KoaSession): Promise<void>;
   reload(session: KoaSession): Promise<void>;
   renewId(session: KoaSession): Promise<void>;
 }
 
-export class KoaSession extends Session {
+export class KoaSession extends PersonSession {
   readonly #keeper: Keeper;
   readonly #commit: () => Promise<void>;
   readonly #isNew: boolean;
 
   /** @internal Made by the middleware. */
   constructor(keeper: Keeper, commit: () => Promise<void>, isNew: boolean, attributes: AttributeTexts, sid?: Sid) {
-    super(attributes, sid);
+    super(keeper, attributes, sid);
     this.#keeper = keeper;
     this.#commit = commit;
     this.#isNew = isNew;

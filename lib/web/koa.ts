@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import type { Client } from "../session/client.js";
 import { Sessions } from "../sessions.js";
 import { isBelow, pathOf } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
@@ -13,10 +14,12 @@ import type { Carrier, Host } from "./host.js";
 import { KoaSession } from "./koa-object.js";
 import { type KoaOptions, type KoaSettings, keysOf, koaSettingsOf } from "./koa-options.js";
 import { Lifecycle } from "./lifecycle.js";
+import { addCookie } from "./response-head.js";
 
 export type { FrontOptions, Route, Secret } from "./front-options.js";
 export { KoaSession } from "./koa-object.js";
 export type { KoaOptions } from "./koa-options.js";
+export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings } from "./session-cookie.js";
 
 /** Where a context keeps its session. */
@@ -30,6 +33,7 @@ export interface Context {
   readonly res: object;
   readonly app: { readonly keys?: unknown; emit(event: string, ...args: unknown[]): boolean };
   readonly secure: boolean;
+  readonly ip?: string;
   url: string;
   status: number;
   body: unknown;
@@ -166,7 +170,7 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
     await this.lifecycle.settle(ctx.status);
     const { cookieLine } = this.lifecycle;
     // Else the response brings it.
-    if (!this.#settings.commits && cookieLine !== undefined) ctx.append("Set-Cookie", cookieLine);
+    if (!this.#settings.commits && cookieLine !== undefined && isHoldable(ctx.res)) addCookie(ctx.res, cookieLine);
   }
 
   current(): unknown {
@@ -183,6 +187,11 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
 
   isMade(value: object): value is KoaSession {
     return value instanceof KoaSession;
+  }
+
+  client(): Client {
+    const { ip, headers } = this.#ctx;
+    return { address: ip, agent: headers["user-agent"] };
   }
 
   isSecure(): boolean {

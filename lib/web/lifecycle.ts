@@ -5,6 +5,7 @@
 import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Sid } from "../names.js";
+import { whole } from "../options.js";
 import { isSid, makeSid } from "../session/id.js";
 import type { Loaded } from "../session/record.js";
 import { Session } from "../session/session.js";
@@ -13,8 +14,14 @@ import type { Presented } from "./cookie.js";
 import type { FrontSettings, Incoming } from "./front-options.js";
 import type { Host } from "./host.js";
 import { endedMeanwhile, NO_NEWS, OpenSession } from "./open-session.js";
-import type { CookieSettings, SessionCookie } from "./session-cookie.js";
+import type { Lives, LoginOptions, RotateOptions } from "./person-session.js";
+import { type CookieSettings, SessionCookie } from "./session-cookie.js";
+import { patchOf } from "./stored-cookie.js";
 import { Turns } from "./turns.js";
+
+const GRACE_MS = 10_000;
+/** An old id that leads to a session for longer is a second id. */
+const MAX_GRACE_MS = 60_000;
 
 export class Lifecycle<Req extends Incoming, S extends Session> {
   readonly req: Req;
@@ -62,6 +69,8 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     if (loaded === undefined) return this.open(nth + 1);
     this.#presented = presented;
     this.#show(presented.sid, loaded);
+    // Told by event, whether or not anybody asks.
+    if (loaded.record.header.client !== "") this.#sessions.clientChanges(loaded, this.#host.client());
   }
 
   /** Puts a new session in the place of the one that was opened, which stays as it is. */
@@ -98,6 +107,18 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** Whether nothing is stored of the session. */
   get isNew(): boolean {
     return this.#open?.loaded === undefined;
+  }
+  get loaded(): Loaded | undefined {
+    return this.#open?.loaded;
+  }
+  get lives(): Lives | undefined {
+    return this.loaded && this.#sessions.livesMs(this.loaded);
+  }
+  get sinceSignInMs(): number {
+    return this.loaded === undefined ? Number.POSITIVE_INFINITY : this.#sessions.sinceSignInMs(this.loaded);
+  }
+  get clientChanges(): readonly ("address" | "agent")[] {
+    return this.loaded === undefined ? [] : this.#sessions.clientChanges(this.loaded, this.#host.client());
   }
   get session(): S | undefined {
     return this.#open?.session;
@@ -172,6 +193,52 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
         this.#show(to, outcome.loaded);
       }),
     );
+  }
+
+  /** A person signs in: a new session object, and id, with the attributes that are to be kept. See PersonSession.login. */
+  login(session: S, user: string, { keep = [], remember = false }: LoginOptions): Promise<void> {
+    return this.#asked(session, (open) =>
+      this.#turns.take(async () => {
+        const to = this.#generated() ?? makeSid(open.sid);
+        const cookie = new SessionCookie(this.cookieSettings, this.#host.isSecure());
+        const { idleMs, absoluteMs } = this.#settings.remember;
+        if (remember) cookie.maxAge = idleMs;
+        const outcome = await this.#sessions.login(open.loaded && open.sid, open.loaded, to, {
+          user,
+          attributes: new Map([...open.texts()].filter(([name]) => keep.includes(name))),
+          patch: patchOf(cookie),
+          absoluteMs: remember ? absoluteMs : undefined,
+          client: this.#host.client(),
+        });
+        if (outcome.outcome === "gone") {
+          open.lose();
+          throw endedMeanwhile();
+        }
+        open.over();
+        this.#left(open);
+        this.#show(to, outcome.loaded);
+      }),
+    );
+  }
+
+  /** A new id, and a grace for the old one. Nothing is to be done for a session that isn't stored, or was rotated just now. */
+  rotate(session: S, { graceMs = GRACE_MS }: RotateOptions): Promise<void> {
+    return this.#asked(session, (open) => {
+      whole("graceMs", graceMs, 1, MAX_GRACE_MS);
+      const save = open.loaded === undefined ? undefined : open.saving();
+      return this.#turns.take(async () => {
+        await save?.();
+        const { loaded, sid } = open;
+        if (loaded === undefined || open.end !== "none" || open.hasMoved) return;
+        const to = this.#generated() ?? makeSid(sid);
+        const outcome = await this.#sessions.rotate(sid, loaded, to, graceMs);
+        if (outcome.outcome === "gone") {
+          open.lose();
+          throw endedMeanwhile();
+        }
+        this.#show(this.#sessions.isCurrent(to, outcome.loaded) ? to : sid, outcome.loaded);
+      });
+    });
   }
 
   /** Ends the session, for good; the browser is told to forget its cookie. */
@@ -249,8 +316,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       if (touched instanceof Promise) touched.catch(() => {});
       return;
     }
-    // Between this request's load and now somebody may have ended the session: then no cookie of it is sent.
-    const looked = touched instanceof Promise ? touched : open.look();
+    // Between this request's load and now somebody may have ended or moved the session: then no cookie of it is sent. A touch that was
+    // written shows that nobody has.
+    const isUnseen = () => open.end !== "lost" && open.loaded === loaded;
+    const looked = touched instanceof Promise ? touched.then(() => (isUnseen() ? open.look() : undefined)) : open.look();
     return looked instanceof Promise ? looked.then(() => this.#bake(open, isRenewed)) : this.#bake(open, isRenewed);
   }
 
@@ -328,11 +397,12 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   #bake(open: OpenSession<S>, isChanged: boolean): void {
     this.#isSettled = true;
     if (open.end === "lost") this.#dropped();
-    if (open.end === "lost" || !this.#isCookieDue(open, isChanged)) return;
+    // An id that was rotated away is never given out again: the browser has, or gets, the new one.
+    if (open.end === "lost" || open.hasMoved || !this.#isCookieDue(open, isChanged)) return;
     const { cookie, sid } = open;
     // A browser drops a secure cookie that comes over an insecure connection; and its text would have been read on the way.
     if (cookie.secure && !this.#host.isSecure()) return;
-    cookie.reset();
+    cookie.reset(this.lives?.absoluteMs);
     if (this.#host.carrier !== undefined) this.#host.carrier.set(sid);
     else this.#line = this.#settings.signer.line(sid, cookie, this.#presented);
   }

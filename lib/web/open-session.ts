@@ -126,7 +126,7 @@ export class OpenSession<S extends Session> {
   }
 
   create(sid: Sid, texts: AttributeTexts): Promise<CommitOutcome> {
-    const patch = patchOf(this.cookie);
+    const patch = { ...patchOf(this.cookie), isBounded: true };
     return this.#hasForeignId ? this.#sessions.replace(sid, texts, patch) : this.#sessions.create(sid, texts, patch);
   }
 
@@ -141,6 +141,7 @@ export class OpenSession<S extends Session> {
     const now = this.#sessions.load(this.sid);
     const seen = (found: Loaded | undefined): void => {
       if (found === undefined) this.lose();
+      else this.#loaded = found;
     };
     return now instanceof Promise ? now.then(seen) : seen(now);
   }
@@ -148,6 +149,11 @@ export class OpenSession<S extends Session> {
   settled(outcome: CommitOutcome): void {
     if (outcome.outcome === "committed") this.#loaded = outcome.loaded;
     else this.lose();
+  }
+
+  /** Whether the session goes on under another id than the one that this request knows. */
+  get hasMoved(): boolean {
+    return this.#loaded !== undefined && !this.#sessions.isCurrent(this.sid, this.#loaded);
   }
 
   /** Somebody else ended the session. */

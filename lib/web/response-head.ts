@@ -65,7 +65,10 @@ export function showHead(response: NodeResponse): void {
   else if (response._header === HEAD_HELD) response._header = null;
 }
 
+/** Adds the cookie, and sees to it that no cache that people share keeps the response: it would give one person's session to others. */
 export function addCookie(response: NodeResponse, line: string): void {
+  response.setHeader("Cache-Control", unshared(response.getHeader("Cache-Control")));
+  response.setHeader("Vary", byCookie(response.getHeader("Vary")));
   const before = response.getHeader("Set-Cookie");
   response.setHeader(
     "Set-Cookie",
@@ -73,18 +76,49 @@ export function addCookie(response: NodeResponse, line: string): void {
   );
 }
 
-/** Headers that are given to writeHead take the place of those set before, the cookies too: ours goes with them. */
+/** Headers that are given to writeHead take the place of those set before: ours go with them. */
 export function withCookie(headers: unknown, line: string): unknown {
   if (Array.isArray(headers)) {
-    const nth = headers.findIndex((name, i) => i % 2 === 0 && isSetCookie(name));
-    return nth < 0 ? headers : [...headers, headers[nth], line];
+    const pairs = pairsOf(headers).map(([name, value]) => [name, withOurs(String(name), value)]);
+    const cookie = pairs.find(([name]) => lower(name) === "set-cookie");
+    return [...pairs.flat(), ...(cookie === undefined ? [] : [cookie[0], line])];
   }
   if (typeof headers !== "object" || headers === null) return headers;
-  const name = Object.keys(headers).find(isSetCookie);
-  if (name === undefined) return headers;
-  const theirs: unknown = Reflect.get(headers, name);
-  return { ...headers, [name]: [...(Array.isArray(theirs) ? theirs : [theirs]), line] };
+  const entries = Object.entries(headers).map(([name, value]): [string, unknown] => {
+    if (lower(name) === "set-cookie") return [name, [...(Array.isArray(value) ? value : [value]), line]];
+    return [name, withOurs(name, value)];
+  });
+  return Object.fromEntries(entries);
 }
-function isSetCookie(name: unknown): boolean {
-  return typeof name === "string" && name.toLowerCase() === "set-cookie";
+
+function pairsOf(flat: readonly unknown[]): [unknown, unknown][] {
+  return flat.flatMap((name, i): [unknown, unknown][] => (i % 2 === 0 ? [[name, flat[i + 1]]] : []));
+}
+
+function withOurs(name: string, value: unknown): unknown {
+  if (lower(name) === "cache-control") return unshared(value);
+  return lower(name) === "vary" ? byCookie(value) : value;
+}
+
+/** A Cache-Control that forbids shared caches; the application's own, if that does. */
+function unshared(given: unknown): string {
+  const directives = textsOf(given);
+  if (directives.some((one) => /^(no-store|private)$/i.test(one))) return directives.join(", ");
+  const others = directives.filter((one) => !/^(public$|s-maxage)/i.test(one));
+  return others.length === 0 ? "no-store" : ["private", ...others].join(", ");
+}
+
+function byCookie(given: unknown): string {
+  const names = textsOf(given);
+  return names.some((name) => name === "*" || lower(name) === "cookie") ? names.join(", ") : [...names, "Cookie"].join(", ");
+}
+
+/** The parts of a header's value, however it was given. */
+function textsOf(value: unknown): string[] {
+  const texts = Array.isArray(value) ? value.map(String) : value === undefined || value === null ? [] : [String(value)];
+  return texts.flatMap((text) => text.split(",")).flatMap((text) => text.trim() || []);
+}
+
+function lower(name: unknown): string {
+  return String(name).toLowerCase();
 }

@@ -66,9 +66,9 @@ export class SessionCookie {
     this.originalMaxAge = ms ?? null;
   }
 
-  /** Begins its `originalMaxAge` anew. */
-  reset(): void {
-    if (this.originalMaxAge !== null) this._expires = new Date(Date.now() + this.originalMaxAge);
+  /** Begins its `originalMaxAge` anew. `mostMs`: how long its session lives at the most. */
+  reset(mostMs = Number.POSITIVE_INFINITY): void {
+    if (this.originalMaxAge !== null) this._expires = new Date(Date.now() + Math.min(this.originalMaxAge, mostMs));
   }
 
   /** The settings as plain data, in the order of express-session's: what both store of a cookie is one text. */

@@ -10,7 +10,7 @@ export function ends(stage: Stage): void {
     test("after sign-out no node knows the session, nor its old cookie", async () => {
       const [a, b] = await twoNodes();
       const visitor = new Browser();
-      await visitor.get(a.url, "/sign-in?name=user&value=ann");
+      await visitor.get(a.url, "/sign-in?name=who&value=ann");
       const old = visitor.fork();
       const { setCookies } = await visitor.get(b.url, "/sign-out");
       expect(setCookies.some((line) => /^sid=;/.test(line))).toBe(host.clearsCookie);
@@ -21,7 +21,7 @@ export function ends(stage: Stage): void {
       test(`RACE: a slow ${path} revives nothing that was signed out meanwhile`, async () => {
         const [a, b] = await twoNodes({ rolling: true });
         const visitor = new Browser();
-        await visitor.get(a.url, "/sign-in?name=user&value=ann");
+        await visitor.get(a.url, "/sign-in?name=who&value=ann");
         const go = await slowly(visitor.fork(), a, path);
         await visitor.fork().get(b.url, "/sign-out");
         await go();
@@ -32,7 +32,7 @@ export function ends(stage: Stage): void {
     test("RACE: a slow touch that is due revives nothing, and extends nothing", async () => {
       const [a, b] = await twoNodes({ maxAge: 2000, rolling: true });
       const visitor = new Browser();
-      await visitor.get(a.url, "/sign-in?name=user&value=ann");
+      await visitor.get(a.url, "/sign-in?name=who&value=ann");
       const signedInAt = performance.now();
       const go = await slowly(visitor.fork(), a, "/read");
       await visitor.fork().get(b.url, "/sign-out");
@@ -46,7 +46,7 @@ export function ends(stage: Stage): void {
     test("RACE: a slow regenerate doesn't carry an ended session over to a new id: 401", async () => {
       const [a, b] = await twoNodes();
       const visitor = new Browser();
-      await visitor.get(a.url, "/sign-in?name=user&value=ann");
+      await visitor.get(a.url, "/sign-in?name=who&value=ann");
       const slow = visitor.fork();
       const go = await slowly(slow, a, "/regenerate");
       await visitor.fork().get(b.url, "/sign-out");

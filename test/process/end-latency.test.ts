@@ -45,7 +45,7 @@ async function held(): Promise<string> {
 
 async function took(sid: string): Promise<number> {
   const startedAt = performance.now();
-  expect(await ending.end(sid)).toEqual({ ended: true });
+  expect(await ending.end(sid)).toMatchObject({ ended: true });
   return performance.now() - startedAt;
 }
 

@@ -33,8 +33,8 @@ for (const { name, start } of SHARED) {
       await parallel(logouts, 8, async (i) => {
         const path = SLOW[i % SLOW.length] ?? "";
         const visitor = new Browser();
-        const signedIn = await visitor.get(at(i), "/sign-in?name=user&value=ann");
-        expect([signedIn.status, signedIn.body]).toEqual([200, { user: "ann" }]);
+        const signedIn = await visitor.get(at(i), "/sign-in?name=who&value=ann");
+        expect([signedIn.status, signedIn.body]).toEqual([200, { who: "ann" }]);
         if (path === "/read") await visitor.get(at(i), `/max-age?ms=${TOUCHED_MS}`);
         const [slow, leaving, old] = [visitor.fork(), visitor.fork(), visitor.fork()];
         const gate = `logout-${i}`;

@@ -22,6 +22,8 @@ import {
   nodeChannel,
   type Regenerated,
   type Same,
+  SHOWN_BYTES,
+  type Stays,
   type Touched,
   type Waiting,
   type Writer,
@@ -126,10 +128,12 @@ export class CopiesServer {
     const affected = withNumbers(this.#affected(value, suspect, by), holders);
     this.#mark(key, value?.version ?? 0, affected);
     const outcome = value === undefined ? "missing" : value.kind === "ended" ? "marked" : "ended";
+    const was = value?.kind === "record" && value.body.length <= SHOWN_BYTES ? { was: value.body } : {};
     return {
       outcome,
       now,
       holders,
+      ...was,
       ...this.#announce(key, now, affected, "end", by, suspect),
     };
   }
@@ -141,6 +145,7 @@ export class CopiesServer {
     body: Buffer,
     deadlines: Deadlines,
     writer: Writer,
+    stays?: Stays,
   ): Regenerated | Conflict | Gone {
     const by = this.#judged(writer);
     const [value, other] = [this.#look(from), this.#look(to)];
@@ -150,7 +155,11 @@ export class CopiesServer {
     const stored = this.#store(to, body, 0, deadlines, this.#factsAfter(NONE, by));
     const holders = this.#holders.get(from) ?? [];
     const affected = withNumbers(this.#affected(value, suspect, by), holders);
-    this.#mark(from, value.version, affected);
+    if (stays === undefined) this.#mark(from, value.version, affected);
+    else {
+      const left = { idleMs: stays.idleMs, absoluteAt: deadlines.absoluteAt };
+      this.#store(from, stays.body, value.version, left, this.#factsAfter(affected, { ...by, keep: false }));
+    }
     return { ...stored, holders, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
   }
 

@@ -3,6 +3,8 @@ import type { Engine } from "../../lib/engines/engine.js";
 
 export interface Double {
   readonly engine: Engine;
+  /** The one behind. */
+  readonly sound: Engine;
   /** How often a verb was called since the last `forget()`. */
   count(verb: keyof Engine): number;
   forget(): void;
@@ -25,6 +27,7 @@ export function engineDouble(sound: Engine, verbs: Partial<Engine> = {}): Double
   });
   return {
     engine,
+    sound,
     count: (verb) => counts.get(verb) ?? 0,
     forget: () => counts.clear(),
     use(more) {

@@ -82,9 +82,9 @@ export class CopiesMedium {
       },
       touch: (key, expected, deadlines) => call(() => server.touch(key, expected, deadlines)),
       end: (key, by = NO_NODE) => call(() => server.end(key, by)),
-      regenerate: (from, expected, to, body, deadlines, by = NO_NODE) => {
+      regenerate: (from, expected, to, body, deadlines, by = NO_NODE, stays) => {
         const copy = Buffer.from(body);
-        return call(() => server.regenerate(from, expected, to, copy, deadlines, by));
+        return call(() => server.regenerate(from, expected, to, copy, deadlines, by, stays));
       },
       attach: (key, holder) => call(() => server.attach(key, holder)),
       detach: (key, holder) => call(() => server.detach(key, holder)),

@@ -11,6 +11,8 @@ import { type RedisServer, startRedis } from "./redis.js";
 
 export interface Medium {
   engine(): Engine;
+  /** All that is stored, keys and values, as text: where that is more than an engine lists. */
+  dump?(): Promise<string>;
   /** Closes its engines and removes what they stored. */
   remove(): Promise<void>;
 }
@@ -58,9 +60,22 @@ function redisKind(): MediumKind {
     stop: () => server.stop(),
     async medium() {
       const prefix = `test-${randomBytes(9).toString("base64url")}:`;
-      return closing(() => redisEngine({ url: server.url, prefix }));
+      return { ...closing(() => redisEngine({ url: server.url, prefix })), dump: () => dumped(server, prefix) };
     },
   };
+}
+
+/** Every key with our prefix, by its type. */
+async function dumped(server: RedisServer, prefix: string): Promise<string> {
+  const names = await server.command("KEYS", `${prefix}*`);
+  const texts: string[] = [];
+  for (const name of Array.isArray(names) ? names.map(String) : []) {
+    const type = String(await server.command("TYPE", name));
+    const read: readonly string[] = type === "hash" ? ["HGETALL"] : type === "zset" ? ["ZRANGE", "0", "-1"] : ["GET"];
+    const [verb = "", ...rest] = read;
+    texts.push(name, String(await server.command(verb, name, ...rest)));
+  }
+  return texts.join("\n");
 }
 
 function closing(make: () => Engine, remove: () => Promise<void> = async () => {}): Medium {

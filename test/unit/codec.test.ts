@@ -16,7 +16,16 @@ const key = keyOf(makeSid(), "test");
 const codecWith = (maxBytes: number) => new Codec(maxBytes, "test", new Keyring([]));
 const encode = (record: SessionRecord, at: Key, maxBytes: number) => codecWith(maxBytes).encode(record, at);
 const decode = (body: Buffer, at: Key, maxBytes: number) => codecWith(maxBytes).decode(body, at);
-const header = { createdAt: 1.9e12, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
+const header = {
+  createdAt: 1.9e12,
+  absoluteAt: 0,
+  idleMs: 60_000,
+  user: "",
+  authenticatedAt: 0,
+  cookie: "",
+  client: "",
+  movedTo: "" as const,
+};
 const recordWith = (attributes: Record<string, string>): SessionRecord => ({
   header,
   attributes: new Map(Object.entries(attributes)),
@@ -30,7 +39,10 @@ const anyRecord = fc.record({
     absoluteAt: instant,
     idleMs: instant,
     user: text,
+    authenticatedAt: instant,
     cookie: fc.oneof(fc.constant(""), fc.json()),
+    client: text,
+    movedTo: fc.constantFrom("" as const, key),
   }),
   attributes: fc
     .array(fc.tuple(text.filter(isAttributeName), fc.json()), { maxLength: 12 })
@@ -132,7 +144,7 @@ test("a decompression bomb costs no more than the size limit", () => {
 });
 
 test("crafted payloads never throw and never carry a forbidden name", () => {
-  const named = (name: string) => Buffer.concat([Buffer.alloc(20), Buffer.of(name.length), Buffer.from(name), Buffer.of(1, 49)]);
+  const named = (name: string) => Buffer.concat([Buffer.alloc(28), Buffer.of(name.length), Buffer.from(name), Buffer.of(1, 49)]);
   expect(decode(crafted(0, named("ok")), key, MAX)).toMatchObject({
     outcome: "record",
     record: { attributes: new Map([["ok", "1"]]) },
@@ -142,12 +154,12 @@ test("crafted payloads never throw and never carry a forbidden name", () => {
   }
   const lengths = [0xff, 0xff, 0xff, 0xff, 0x7f];
   for (const tail of [lengths, [0xff, 0xff, 0xff, 0xff, 0x0f], [0x80], [5, 49]]) {
-    expect(decode(crafted(0, Buffer.concat([Buffer.alloc(20), Buffer.from(tail)])), key, MAX)).toEqual({ outcome: "damaged" });
+    expect(decode(crafted(0, Buffer.concat([Buffer.alloc(28), Buffer.from(tail)])), key, MAX)).toEqual({ outcome: "damaged" });
   }
   const many = Buffer.concat(
     Array.from({ length: 1_025 }, (_, i) => Buffer.concat([Buffer.of(4), Buffer.from(String(i + 1_000)), Buffer.of(1, 49)])),
   );
-  expect(decode(crafted(0, Buffer.concat([Buffer.alloc(20), many])), key, MAX)).toEqual({ outcome: "damaged" });
+  expect(decode(crafted(0, Buffer.concat([Buffer.alloc(28), many])), key, MAX)).toEqual({ outcome: "damaged" });
 });
 
 describe("JSON that would hurt whoever parses it doesn't decode", () => {
@@ -161,7 +173,8 @@ describe("JSON that would hurt whoever parses it doesn't decode", () => {
   };
   const stored = (cookie: string, ...texts: string[]) => {
     const attributes = texts.map((text, i) => Buffer.concat([segment(`a${i}`), segment(text)]));
-    return crafted(0, Buffer.concat([Buffer.alloc(18), segment(""), segment(cookie), ...attributes]));
+    const head = [Buffer.alloc(24), segment(""), segment(cookie), segment(""), segment("")];
+    return crafted(0, Buffer.concat([...head, ...attributes]));
   };
   const deep = "[".repeat(100_000) + "]".repeat(100_000);
   const many = `[${"0,".repeat(60_000)}0]`;

@@ -14,7 +14,16 @@ import { engineDouble, Gate } from "../support/engine-double.js";
 import { manualClock } from "../support/manual-clock.js";
 
 const codec = new Codec(4_096, "test", new Keyring([]));
-const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
+const header = {
+  createdAt: 1,
+  absoluteAt: 0,
+  idleMs: 60_000,
+  user: "",
+  authenticatedAt: 0,
+  cookie: "",
+  client: "",
+  movedTo: "" as const,
+};
 const deadlines = { idleMs: 60_000, absoluteAt: 0 };
 const timeout = new AnynodeError("ENGINE_TIMEOUT", "lost");
 

@@ -5,6 +5,7 @@ import type { Engine, Subscription } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
 import { Events } from "../../lib/events.js";
 import { Registry } from "../../lib/registry/registry.js";
+import { Watermark } from "../../lib/registry/watermark.js";
 import { textsOf } from "../../lib/session/attributes.js";
 import { makeSid } from "../../lib/session/id.js";
 import { twoNodes } from "../support/copies-stage.js";
@@ -65,7 +66,16 @@ test("RACE: a node that leaves while it joins again sends no beat: its echo woul
   const { copies, double, clock, engineClock, sound } = alone();
   const about = { name: "a", address: "", version: "1", reads: "leased" } as const;
   const keys = { ids: ["plain"], settled: true, heard: () => {} };
-  const registry = new Registry(double.engine, clock, engineClock, new Events(), copies, about, keys);
+  const registry = new Registry(
+    double.engine,
+    clock,
+    engineClock,
+    new Events(),
+    copies,
+    about,
+    keys,
+    new Watermark(double.engine, clock, () => {}),
+  );
   await registry.join();
   await clock.advance(600);
   expect(copies.trusted).toBe(true);

@@ -111,7 +111,16 @@ test("texts of a mebibyte that are made to be slow take no longer than others", 
 describe("records", () => {
   const codec = new Codec(16_777_216, "test", new Keyring([]));
   const key = keyOf(makeSid(), "test");
-  const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
+  const header = {
+    createdAt: 1,
+    absoluteAt: 0,
+    idleMs: 60_000,
+    user: "",
+    authenticatedAt: 0,
+    cookie: "",
+    client: "",
+    movedTo: "" as const,
+  };
   const encode = (...texts: string[]) =>
     codec.encode({ header, attributes: new Map(texts.map((text, i) => [`a${i}`, text])) }, key);
   const tooLarge = expect.objectContaining({ code: "SESSION_TOO_LARGE" });

@@ -8,7 +8,16 @@ import { freshKey } from "../support/keys.js";
 
 const [k1, k2, k3] = [freshKey("k1"), freshKey("k2"), freshKey("k3")];
 const ringOf = (...entries: KeyringEntry[]) => new Keyring(membersOf(entries));
-const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
+const header = {
+  createdAt: 1,
+  absoluteAt: 0,
+  idleMs: 60_000,
+  user: "",
+  authenticatedAt: 0,
+  cookie: "",
+  client: "",
+  movedTo: "" as const,
+};
 const record = { header, attributes: new Map([["a", "1"]]) };
 const key = keyOf("{test}0000000000000000000000");
 const codecOf = (ring: Keyring) => new Codec(10_000, "test", ring);

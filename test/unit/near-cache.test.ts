@@ -8,7 +8,16 @@ import { isVersion, type Key, type Version } from "../../lib/names.js";
 import { isSid, keyOf, makeSid } from "../../lib/session/id.js";
 import type { Loaded, SessionRecord } from "../../lib/session/record.js";
 
-const header = { createdAt: 1, absoluteAt: 0, idleMs: 60_000, user: "", cookie: "" };
+const header = {
+  createdAt: 1,
+  absoluteAt: 0,
+  idleMs: 60_000,
+  user: "",
+  authenticatedAt: 0,
+  cookie: "",
+  client: "",
+  movedTo: "" as const,
+};
 const recordOf = (characters: number): SessionRecord => ({ header, attributes: new Map([["a", "x".repeat(characters)]]) });
 const keyAt = (i: number): Key => {
   const sid = `id ${i}`;

@@ -6,6 +6,7 @@ import { type Engine, MAX_NODES } from "../../lib/engines/engine.js";
 import { AnynodeError } from "../../lib/errors.js";
 import { type EventName, Events } from "../../lib/events.js";
 import { Registry } from "../../lib/registry/registry.js";
+import { Watermark } from "../../lib/registry/watermark.js";
 import { Keyring } from "../../lib/session/keyring.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
 import { manualClock } from "../support/manual-clock.js";
@@ -27,7 +28,16 @@ function stage() {
     const engineClock = new EngineClock(clock);
     const about = { name, address: "", version: "1.2.3", reads: "leased" } as const;
     const copies = new Copies(engine, clock, engineClock, "leased");
-    const registry = new Registry(engine, clock, engineClock, events, copies, about, keys);
+    const registry = new Registry(
+      engine,
+      clock,
+      engineClock,
+      events,
+      copies,
+      about,
+      keys,
+      new Watermark(engine, clock, () => {}),
+    );
     return { registry, told };
   };
   return { clock, memory, node };

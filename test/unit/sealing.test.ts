@@ -13,7 +13,16 @@ const secret = randomBytes(32);
 const ring = (entries: KeyringEntry[] = [{ id: "k1", key: secret }]) => new Keyring(membersOf(entries));
 const codec = new Codec(MAX, "test", ring());
 const key = keyOf(makeSid(), "test");
-const header = { createdAt: 1.9e12, absoluteAt: 2e12, idleMs: 60_000, user: "ann", cookie: '{"path":"/"}' };
+const header = {
+  createdAt: 1.9e12,
+  absoluteAt: 2e12,
+  idleMs: 60_000,
+  user: "ann",
+  authenticatedAt: 1.9e12,
+  cookie: '{"path":"/"}',
+  client: "c",
+  movedTo: "" as const,
+};
 const recordOf = (i: number): SessionRecord => ({
   header,
   attributes: new Map([
@@ -80,7 +89,7 @@ test.each(Array.from({ length: 16 }, (_, length) => length))("a tag of %d bytes 
 test("a shorter tag that is genuine for its length is refused as well", () => {
   // Node takes tags from 4 bytes on unless it is told the length.
   for (const authTagLength of [4, 8, 12, 13, 14, 15]) {
-    const body = crafted({ payload: Buffer.alloc(20), authTagLength });
+    const body = crafted({ payload: Buffer.alloc(28), authTagLength });
     expect(codec.decode(body, key)).toEqual({ outcome: "damaged" });
   }
 });
@@ -207,7 +216,7 @@ describe("a hostile engine", () => {
       );
     }
     const name = "__proto__";
-    const named = Buffer.concat([Buffer.alloc(20), Buffer.of(name.length), Buffer.from(name), Buffer.of(1, 49)]);
+    const named = Buffer.concat([Buffer.alloc(28), Buffer.of(name.length), Buffer.from(name), Buffer.of(1, 49)]);
     expect(codec.decode(crafted({ payload: named }), key)).toEqual({ outcome: "damaged" });
   });
 });

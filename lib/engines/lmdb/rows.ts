@@ -21,7 +21,8 @@ export function loadRoster(rows: Readable): Roster {
   const { revision, lastEpoch, beatAt, graceUntil, numbers } = shared;
   if (!isNumber(revision) || !isNumber(lastEpoch) || !isNumber(beatAt) || !isNumber(graceUntil)) return emptyRoster;
   const found = Array.isArray(numbers) ? numbers.filter(isNumber).map((number) => toRow(parse(rows.get(keyOf(number))))) : [];
-  return { revision, lastEpoch, beatAt, graceUntil, rows: found.filter((row) => row !== undefined) };
+  const endedBefore = isNumber(shared["endedBefore"]) ? shared["endedBefore"] : 0;
+  return { revision, lastEpoch, beatAt, graceUntil, endedBefore, rows: found.filter((row) => row !== undefined) };
 }
 
 /** Stores what differs from `before`, which must be what was loaded. */

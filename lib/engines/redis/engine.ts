@@ -31,6 +31,8 @@ import {
   type Regenerated,
   type Row,
   type Same,
+  SHOWN_BYTES,
+  type Stays,
   type Subscription,
   type Touched,
   type Waiting,
@@ -74,6 +76,7 @@ const OLDEST_REDIS = 6.2;
 /** How many keys a step of list() looks at: Redis serves others between the steps. */
 const LIST_STEP = "100";
 const MARK_STAYS = String(ENDED_MARK_MS);
+const SHOWN = String(SHOWN_BYTES);
 
 /** Throws OPTION_INVALID or ENGINE_UNSUPPORTED for options that can't work; connects with the first verb, or by `open()`. */
 export function redisEngine(options: RedisEngineOptions = {}): Engine {
@@ -162,7 +165,7 @@ class RedisEngine implements Engine {
   }
 
   async end(key: Key, by = NO_NODE): Promise<Ended> {
-    const args = [...this.#keys.toldAll(key), MARK_STAYS, writer(by)];
+    const args = [...this.#keys.toldAll(key), MARK_STAYS, SHOWN, writer(by)];
     if (this.#durably === undefined) return ended(await this.#within(() => this.#scripts.run("end-4", args)));
     const { link, scripts, replicas, timeoutMs } = this.#durably;
     const done = await this.#within(async () => {
@@ -181,9 +184,11 @@ class RedisEngine implements Engine {
     body: Buffer,
     deadlines: Deadlines,
     by = NO_NODE,
+    stays?: Stays,
   ): Promise<Regenerated | Conflict | Gone> {
     const keys = [this.#keys.record(from), this.#keys.record(to), this.#keys.holders(from), this.#keys.ledger];
-    const args = [...keys, String(expected), ...texts(deadlines), body, MARK_STAYS, writer(by)];
+    const left = stays === undefined ? [MARK_STAYS, "0", ""] : [MARK_STAYS, whole6(stays.idleMs), stays.body];
+    const args = [...keys, String(expected), ...texts(deadlines), body, ...left, writer(by)];
     const reply = await this.#within(() => this.#scripts.run("regenerate-4", args));
     if (!Array.isArray(reply)) return refused(reply);
     const [version, idleAt, now, holders, ...rest] = reply;
@@ -243,6 +248,10 @@ class RedisEngine implements Engine {
 
   nodes(): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
     return this.#within(() => this.#registry.nodes());
+  }
+
+  endedBefore(raise: boolean): Promise<number> {
+    return this.#within(() => this.#registry.endedBefore(raise));
   }
 
   async publish(channel: string, message: string): Promise<void> {
@@ -359,10 +368,11 @@ function refused(reply: unknown): Conflict | Gone {
 }
 
 function ended(reply: unknown): Ended {
-  const [state, now, holders, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const [state, now, holders, body, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
   const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
   const outcome = outcomes[String(state)] ?? "ended";
-  return { outcome, now: Number(now), holders: holdersOf(holders), ...told(unannounced, waits) };
+  const was = Buffer.isBuffer(body) && body.length > 0 ? { was: body } : {};
+  return { outcome, now: Number(now), holders: holdersOf(holders), ...was, ...told(unannounced, waits) };
 }
 
 /** What lua/copies.lua appends to a reply: whether nobody could be told, then numbers and milliseconds in turn. */

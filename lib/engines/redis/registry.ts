@@ -31,8 +31,8 @@ export class Registry {
     const args = [...this.#keys.registry, this.#keys.ledger, nodeId, String(lastEpoch), about, LEASE, String(MAX_NODES)];
     const reply = await this.#scripts.run("join-4", args);
     if (!Array.isArray(reply)) return { outcome: String(reply) === "full" ? "full" : "taken" };
-    const [number = 0, epoch = 0, now = 0, revision = 0] = reply.map(Number);
-    return { outcome: "joined", number, epoch, now, revision };
+    const [number = 0, epoch = 0, now = 0, revision = 0, endedBefore = 0] = reply.map(Number);
+    return { outcome: "joined", number, epoch, now, revision, endedBefore };
   }
 
   async beat(nodeId: NodeId, epoch: number, about: string, echo?: Echo): Promise<Beaten> {
@@ -49,7 +49,12 @@ export class Registry {
     const parts: unknown[] = Array.isArray(reply) ? reply : [];
     const [now, revision, grace, mute] = parts.map(Number);
     if (revision === undefined) return { outcome: "fenced", now: now ?? 0 };
-    return { outcome: "beaten", now: now ?? 0, revision, grace: grace === 1, mute: mute === 1, server: String(parts[4] ?? "") };
+    const [server = "", endedBefore = 0] = [String(parts[4] ?? ""), Number(parts[5])];
+    return { outcome: "beaten", now: now ?? 0, revision, grace: grace === 1, mute: mute === 1, server, endedBefore };
+  }
+
+  async endedBefore(raise: boolean): Promise<number> {
+    return Number(await this.#scripts.run("ended-before-3", [...this.#keys.registry, raise ? "1" : "0"]));
   }
 
   async leave(nodeId: NodeId, epoch: number): Promise<void> {

@@ -24,6 +24,7 @@ const HEADS = {
   "beat-4": ["registry"],
   "leave-4": ["registry"],
   "nodes-3": ["registry"],
+  "ended-before-3": ["registry"],
 } as const;
 export type Verb = keyof typeof HEADS;
 

@@ -2,7 +2,7 @@
 -- Publishes the beat's echo to the node's own channel: what the node hears of it proves that it hears all its drops (cache/lease.ts).
 -- KEYS     see registry.lua, and the ledger (copies.lua)
 -- ARGV     nodeId, epoch, about, lease in ms, serial of the beat (0: no echo), for how long it may trust copies in ms, margin included (0: not)
--- Returns  {now, revision, 1 or 0 for grace, 1 if the echo was refused, the server's run id or ''}; {now} when fenced
+-- Returns  {now, revision, 1 or 0 for grace, 1 if the echo was refused, the server's run id or '', endedBefore}; {now} when fenced
 local node_id, lease_ms = ARGV[1], tonumber(ARGV[4])
 write_first()
 local number, epoch, left, about = row_of(node_id)
@@ -31,4 +31,4 @@ if ARGV[5] ~= '0' then
 end
 local info = redis.pcall('INFO', 'server')
 local run_id = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
-return { now, fact('revision'), grace and 1 or 0, refused, run_id }
+return { now, fact('revision'), grace and 1 or 0, refused, run_id, fact('endedBefore') }

@@ -1,7 +1,7 @@
 -- Writes a node's row with a number of its own and a new epoch. Reaps first, so that a dead fleet's numbers come free.
 -- KEYS     see registry.lua, and the ledger (copies.lua): whoever joins has no copies, so nobody waits for it
 -- ARGV     nodeId, lastEpoch, about, lease in ms, how many numbers there are
--- Returns  {number, epoch, now, revision} when joined; 'taken' or 'full' otherwise
+-- Returns  {number, epoch, now, revision, endedBefore} when joined; 'taken' or 'full' otherwise
 local node_id, last_epoch, about, lease_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 write_first()
 reap(lease_ms)
@@ -21,4 +21,4 @@ write_row(node_id, number, epoch, '0', about, lease_ms)
 redis.call('HSETNX', KEYS[4], 'u' .. number, 0)
 redis.call('HSET', KEYS[4], 'e' .. number, string.format('%.0f', epoch))
 revise()
-return { number, epoch, now, fact('revision') }
+return { number, epoch, now, fact('revision'), fact('endedBefore') }

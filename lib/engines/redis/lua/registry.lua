@@ -1,7 +1,8 @@
 -- Stands in front of every verb on the registry. KEYS of all of them, in one slot:
 --   KEYS[1] rows    hash nodeId -> "number epoch left about", which registry.ts reads too
 --   KEYS[2] leases  zset nodeId -> when its lease is over
---   KEYS[3] meta    hash: epoch (the highest ever given), revision, beatAt (when anybody last joined or beat), graceUntil
+--   KEYS[3] meta    hash: epoch (the highest ever given), revision, beatAt (when anybody last joined or beat), graceUntil,
+--                   endedBefore (up to when whatever began is over)
 -- The invariant: nobody loses its row because the engine or its clock was away, and epochs and the revision only grow.
 local rows, leases, meta = KEYS[1], KEYS[2], KEYS[3]
 local time = redis.call('TIME')
