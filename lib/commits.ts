@@ -140,8 +140,8 @@ export class Commits {
       if (result.outcome === "committed") {
         this.#engineClock.observe(sentAt, this.#clock.monotonic(), result.now);
         const loaded = { key, version: result.version, idleAt: result.idleAt, record };
-        this.#copies.stored(writing, loaded);
-        const settled = this.#copies.settled(writing, result.waitFor, fresh && current === undefined);
+        this.#copies.stored(writing, loaded, result.counts === true);
+        const settled = this.#copies.settled(writing, result.waitFor);
         if (settled === undefined) return this.#resolve(jobs, loaded);
         // Complete once nobody trusts an older copy; what comes next in the lane needn't wait for that.
         void settled.then(() => this.#resolve(jobs, loaded));

@@ -224,10 +224,10 @@ export class Copies {
     return { key, by, ticket, sentAt };
   }
 
-  /** It was stored: our own older copy and fills are void. */
-  stored(writing: Writing, loaded: Loaded): void {
+  /** It was stored: our own older copy and fills are void. `counts`: the engine has written down that we keep this one. */
+  stored(writing: Writing, loaded: Loaded, counts: boolean): void {
     const { key, ticket } = writing;
-    const clean = ticket !== undefined && this.#tickets.clean(ticket);
+    const clean = counts && ticket !== undefined && this.#tickets.clean(ticket);
     this.#answered(writing);
     if (clean) this.#near.put(loaded, this.#lease.run);
     else if (!this.#leasing) this.#near.put(loaded, 0);
@@ -252,12 +252,8 @@ export class Copies {
   }
 
   /** Resolves once nobody trusts an older copy any more, with the numbers of those that didn't answer; at once if nobody had one. */
-  settled({ by }: Writing, waitFor: readonly Waiting[], fresh = false): Promise<number[]> | undefined {
-    // The registry was lost: somebody who isn't back in it may have a copy. Judged now, since it may have been lost under way; under an id
-    // that was drawn just now nobody has.
-    const unsure = !fresh && by !== NO_NODE && this.#clock.monotonic() < this.#nodesDoubtUntil;
-    const all = unsure ? [...waitFor, { number: -1, leftMs: DOUBT_MS }] : waitFor;
-    if (all.length > 0) return this.#acks.settled(by.serial, all);
+  settled({ by }: Writing, waitFor: readonly Waiting[]): Promise<number[]> | undefined {
+    if (waitFor.length > 0) return this.#acks.settled(by.serial, waitFor);
     this.#acks.forget(by.serial);
     return undefined;
   }

@@ -101,6 +101,8 @@ export interface Committed {
   /** Whom the writer waits for before it resolves: the answer of each, or the end of its lease. Empty for engines without copies. */
   readonly waitFor: readonly Waiting[];
   /** The engine may not publish: nobody was told, so no answers come. */
+  /** The copy that the writer wanted to keep is written down. Absent for engines without copies. */
+  readonly counts?: boolean;
   readonly unannounced?: boolean;
 }
 /** Somebody else wrote: what is there now. Nothing was stored. */

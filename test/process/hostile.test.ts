@@ -69,7 +69,7 @@ describe.each(["express5", "koa"] as const)("%s", (host) => {
   let node: NodeProcess;
   beforeAll(async () => {
     redis = await startRedis();
-    node = await startNode(host, redis.url);
+    node = await startNode(host, redis.url, "checked");
   });
   afterAll(async () => {
     await node.kill();

@@ -21,7 +21,9 @@ describe.each(HOSTS)("$name", (host) => {
   let redis: RedisServer;
   let engine: ReturnType<typeof redisEngine>;
   let sessions: Sessions;
+  let writing: Sessions;
   let node: Serving;
+  let writer: Serving;
   let prefix: string;
   let told: EventMap["unreadable"][];
   let strays: unknown[];
@@ -33,15 +35,20 @@ describe.each(HOSTS)("$name", (host) => {
   beforeEach(async () => {
     prefix = `test-${randomBytes(9).toString("base64url")}:`;
     engine = redisEngine({ url: redis.url, prefix });
-    sessions = anynode({ engine, keyring: ["plain"] });
+    // Copies are noted in the bytes that are compared here; and what a node has read it knows by its version: another one looks at it.
+    sessions = anynode({ engine, keyring: ["plain"], reads: "checked" });
+    writing = anynode({ engine, keyring: ["plain"], reads: "checked" });
     told = [];
     sessions.on("unreadable", (event) => told.push(event));
     strays = [];
     node = await serve(host, sessions);
+    writer = await serve(host, writing);
   });
   afterEach(async () => {
     await node.close();
+    await writer.close();
     await sessions.close();
+    await writing.close();
     await engine.close();
     expect(strays).toEqual([]);
   });
@@ -50,7 +57,7 @@ describe.each(HOSTS)("$name", (host) => {
   async function visitorNamed(name: string): Promise<{ browser: Browser; record: string; bytes: Buffer }> {
     const known = new Set(await recordNames());
     const browser = new Browser();
-    await browser.get(node.url, `/set?name=who&value=${name}`);
+    await browser.get(writer.url, `/set?name=who&value=${name}`);
     const [record = ""] = (await recordNames()).filter((one) => !known.has(one));
     return { browser, record, bytes: await bytesOf(record) };
   }

@@ -252,16 +252,15 @@ export class CopiesServer {
   /** `facts` undefined: nothing is there, so nobody knows who had copies: all that have a row and didn't leave; -1: strangers. */
   #affected(facts: Facts | undefined, suspect: boolean, by: Judged): Numbers {
     const now = this.#now();
-    const { lost } = by;
-    if (lost) this.#strangersUntil = now + ENGINE_LEASE_MS;
-    const more = lost ? [-1] : [];
     if (facts === undefined) {
+      if (by.lost) this.#strangersUntil = now + ENGINE_LEASE_MS;
+      const more = by.lost ? [-1] : [];
       const all = this.#roster.rows.filter(({ left }) => !left).map((row) => row.number);
       return new Set([...all, ...(this.#isLate(by) ? [by.number] : []), ...more]);
     }
     const told = facts.toldUntil > now || suspect ? [...facts.told] : [];
     const strangers = suspect || this.#strangersUntil > now;
-    return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers), ...more]);
+    return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers)]);
   }
 
   /** Its node gave it up and has filled copies since. */
@@ -290,7 +289,7 @@ export class CopiesServer {
     const version = next(current, now);
     this.values.set(key, { kind: "record", version, idleAt, ...facts, body });
     this.onStored(key, body);
-    return { outcome: "committed", version, idleAt, now } as const;
+    return { outcome: "committed", version, idleAt, now, counts: facts.copies.size > 0 } as const;
   }
 
   #mark(key: Key, current: number, affected: Numbers): void {

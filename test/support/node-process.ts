@@ -15,8 +15,12 @@ export interface NodeProcess {
   kill(): Promise<void>;
 }
 
-export async function startNode(host: Host["name"], engine: string): Promise<NodeProcess> {
-  const child = startChild("node.ts", [host, engine]);
+export async function startNode(
+  host: Host["name"],
+  engine: string,
+  reads: "leased" | "checked" = "leased",
+): Promise<NodeProcess> {
+  const child = startChild("node.ts", [host, engine, reads]);
   return {
     url: await child.line(),
     freeze: () => void child.process.kill("SIGSTOP"),

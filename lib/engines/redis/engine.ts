@@ -352,10 +352,17 @@ class RedisEngine implements Engine {
 
 function committed(reply: unknown): Committed | Conflict | Gone {
   if (Array.isArray(reply)) {
-    const [version, idleAt, now, unannounced, ...waits] = reply;
+    const [version, idleAt, now, counts, unannounced, ...waits] = reply;
     const number = Number(version);
     if (isVersion(number)) {
-      return { outcome: "committed", version: number, idleAt: Number(idleAt), now: Number(now), ...told(unannounced, waits) };
+      return {
+        outcome: "committed",
+        version: number,
+        idleAt: Number(idleAt),
+        now: Number(now),
+        counts: Number(counts) === 1,
+        ...told(unannounced, waits),
+      };
     }
   }
   return refused(reply);
@@ -368,7 +375,7 @@ function refused(reply: unknown): Conflict | Gone {
 }
 
 function ended(reply: unknown): Ended {
-  const [state, now, holders, body, unannounced, ...waits] = Array.isArray(reply) ? reply : [];
+  const [state, now, holders, body, , unannounced, ...waits] = Array.isArray(reply) ? reply : [];
   const outcomes: Record<string, Ended["outcome"]> = { missing: "missing", ended: "marked" };
   const outcome = outcomes[String(state)] ?? "ended";
   const was = Buffer.isBuffer(body) && body.length > 0 ? { was: body } : {};

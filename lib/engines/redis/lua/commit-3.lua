@@ -1,7 +1,7 @@
 -- Replaces the record if its version is the expected one.
 -- KEYS     the record's key; its holders', which live as long as it does; the ledger
 -- ARGV     expected version, idleMs, absoluteAt, body, writer (see copies.lua)
--- Returns  {version, idleAt, now, 1 if somebody couldn't be told, number, ms, number, ms …} when stored, with whom the writer waits
+-- Returns  {version, idleAt, now, 1 if the copy counts, 1 if somebody couldn't be told, number, ms, number, ms …} when stored, with whom the writer waits
 --          for; else what is there: the value, or nil when it is missing
 local state, version, facts = look(KEYS[1])
 if state == 'missing' then return false end

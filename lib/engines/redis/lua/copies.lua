@@ -24,7 +24,7 @@ local lost = writer[5] == '2' or (me >= 0 and known[2] ~= writer[2])
 if me >= 0 and known[2] ~= writer[2] then me = -1 end
 local highest = tonumber(known[1] or 0)
 local late = me >= 0 and generation < highest
-local unannounced, strangers = 0, 0
+local unannounced, strangers, counts = 0, 0, 0
 
 local function has(high, low, number)
   if number < 32 then return math.floor(low / 2 ^ number) % 2 == 1 end
@@ -84,10 +84,10 @@ local function affected(facts)
       local my_high, my_low = bit_of(me)
       high, low = high + my_high, low + my_low
     end
-  end
-  if lost then
-    strangers = COPY_LEASE
-    redis.call('HSET', ledger, 'strangers', now + COPY_LEASE)
+    if lost then
+      strangers = COPY_LEASE
+      redis.call('HSET', ledger, 'strangers', now + COPY_LEASE)
+    end
   end
   return high, low
 end
@@ -102,15 +102,19 @@ end
 -- The facts of a value that takes the place of one whose copies were `high, low`.
 local function facts_after(high, low, keeps)
   local my_high, my_low = 0, 0
-  if keeps and me >= 0 and not late and raise() then my_high, my_low = bit_of(me) end
+  if keeps and me >= 0 and not late and raise() then
+    my_high, my_low = bit_of(me)
+    counts = 1
+  end
   if strangers > 0 then high = high + 2 ^ 31 end
   local told_until = (high > 0 or low > 0) and now + COPY_LEASE or 0
   return struct.pack('>I4I4I4I4I6', my_high, my_low, high, low, told_until)
 end
 
--- Once the value stands: tells those nodes, and appends to `reply` whether a message was refused, then for whom the writer waits and
--- for how long. The writer itself is told only if it has given this command up: else it sees to its own copy by itself.
+-- Once the value stands: tells those nodes, and appends to `reply` whether the writer's own copy counts, whether a message was refused,
+-- then for whom the writer waits and for how long. The writer itself is told only if it has given this command up: else it sees to its own copy by itself.
 local function announce(key, version, high, low, what, reply)
+  table.insert(reply, counts)
   local at = #reply + 1
   reply[at] = 0
   -- Somebody that nobody knows may have a copy: the writer waits for no one who could answer.

@@ -5,7 +5,7 @@
 -- ARGV     how long the mark stays, in ms; the longest body that is shown; writer (see copies.lua)
 -- The drops, and so the answers to them, name `now` for a version.
 -- Returns  {what was there, now, the holders (nodeId, facts, nodeId, facts …), the body of the record that was ended or '' if
---          it is longer, 1 if somebody couldn't be told, number, ms, number, ms …}
+--          it is longer, 0, 1 if somebody couldn't be told, number, ms, number, ms …}
 local state, version, facts = look(KEYS[1])
 local shown = tonumber(ARGV[2])
 local body = state == 'record' and redis.call('GETRANGE', KEYS[1], 35, 35 + shown) or ''

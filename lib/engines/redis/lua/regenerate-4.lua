@@ -4,7 +4,7 @@
 -- ARGV     expected version, idleMs, absoluteAt, body, how long the mark stays in ms,
 --          idleMs and body of the record that stays under `from` instead (0: the mark), writer (see copies.lua)
 -- The drops for `from`, and so the answers to them, name the new record's version.
--- Returns  {version, idleAt, now, the holders of `from` as for end, 1 if somebody couldn't be told, number, ms …} when done; else what is in the way: a value, or nil when `from` is missing
+-- Returns  {version, idleAt, now, the holders of `from` as for end, 1 if the copy counts, 1 if somebody couldn't be told, number, ms …} when done; else what is in the way: a value, or nil when `from` is missing
 local state, version, facts = look(KEYS[1])
 if state == 'missing' then return false end
 if state ~= 'record' or version ~= tonumber(ARGV[1]) then return redis.call('GET', KEYS[1]) end
