@@ -1,6 +1,13 @@
 /** What a node answers, whatever its framework: the state for the page, its health, its errors. */
+import type { RequestListener } from "node:http";
 import type { Sessions } from "anynode";
+import type { SidOf } from "./live.js";
 import { show, type Visit } from "./shop.js";
+
+export interface NodeApp {
+  readonly listener: RequestListener;
+  readonly sidOf: SidOf;
+}
 
 export interface NodeSettings {
   readonly name: string;
@@ -24,6 +31,18 @@ export async function state(sessions: Sessions, node: NodeSettings, visit: Visit
       .map(({ name, address, state, startedAt }) => ({ name, address, state, since: startedAt }))
       .sort((a, b) => a.name.localeCompare(b.name)),
   };
+}
+
+/** The header that tells it, for the page. */
+export const ROUND_TRIPS = "x-round-trips";
+
+/**
+ * How often this node has asked the engine for a session from here on; LMDB and memory are no trip away.
+ * Requests that run at the same moment count each other's, too.
+ */
+export function roundTrips(sessions: Sessions): () => string {
+  const before = sessions.reads.asked;
+  return () => String(sessions.local ? 0 : sessions.reads.asked - before);
 }
 
 /** GET /health, for balancers: no to a node that is about to go. */

@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { type Duplex, Readable } from "node:stream";
 import { createProxyServer } from "http-proxy-3";
 import { failure } from "./answers.js";
@@ -22,10 +23,11 @@ export class Balancer {
   readonly #targets: Target[] = [];
   readonly #proxy = createProxyServer({ xfwd: true });
   readonly #server = createServer((req, res) => void this.#forward(req, res));
+  readonly #upgraded = new Set<Duplex>();
   #turn = 0;
 
   constructor() {
-    this.#server.on("upgrade", (req, socket, head) => this.#upgrade(req, socket, head));
+    this.#server.on("upgrade", (req, socket, head) => void this.#upgrade(req, socket, head));
     // A node that dies in the middle of its answer: the client shall see a broken answer, not wait for the rest.
     this.#proxy.on("proxyRes", (answer, _req, res) => {
       answer.once("error", () => res.destroy());
@@ -50,6 +52,7 @@ export class Balancer {
     if (!this.#server.listening) return;
     this.#server.close();
     this.#server.closeAllConnections();
+    for (const socket of this.#upgraded) socket.destroy(); // they are no HTTP connections any more
     await once(this.#server, "close");
   }
 
@@ -97,17 +100,34 @@ export class Balancer {
     return !res.headersSent && (req.method === "GET" || req.method === "HEAD");
   }
 
-  /** A WebSocket gets one try: the socket is given away with it, and clients reconnect by themselves. */
-  #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const target = this.#next(new Set());
-    if (target === undefined) {
-      socket.destroy();
-      return;
+  /** A WebSocket can be sent on once only, so its node is knocked at first. When a node is lost later, its clients reconnect by themselves. */
+  async #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    this.#upgraded.add(socket);
+    socket.once("close", () => this.#upgraded.delete(socket));
+    socket.on("error", () => socket.destroy());
+    const tried = new Set<Target>();
+    for (let target = this.#next(tried); target !== undefined; target = this.#next(tried)) {
+      tried.add(target);
+      if (await answers(target.address)) {
+        this.#proxy.ws(req, socket, head, { target: target.address }, () => {});
+        return;
+      }
+      target.restsUntil = performance.now() + REST_MS;
     }
-    this.#proxy.ws(req, socket, head, { target: target.address }, (error: NodeJS.ErrnoException) => {
-      if (error.code === "ECONNREFUSED") target.restsUntil = performance.now() + REST_MS;
-    });
+    socket.destroy();
   }
+}
+
+/** Whether somebody takes connections at an address. */
+function answers(address: string): Promise<boolean> {
+  const { hostname, port } = new URL(address);
+  return new Promise((resolve) => {
+    const knock = connect(Number(port), hostname, () => {
+      knock.destroy();
+      resolve(true);
+    });
+    knock.once("error", () => resolve(false));
+  });
 }
 
 function answer(res: ServerResponse, status: number, body: object, node?: string): void {

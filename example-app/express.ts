@@ -1,10 +1,10 @@
 /** The application on Express: express-session keeps the cookie, anynode keeps the session. */
-import type { RequestListener } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Sessions } from "anynode";
 import { AnynodeStore } from "anynode/express-session";
 import express, { type NextFunction, type Request, type Response } from "express";
 import session from "express-session";
-import { failure, health, type NodeSettings, state } from "./answers.js";
+import { failure, health, type NodeApp, type NodeSettings, ROUND_TRIPS, roundTrips, state } from "./answers.js";
 import { PAGES } from "./pages.js";
 import { ACTIONS, act, nameIn, type Visit } from "./shop.js";
 
@@ -12,11 +12,12 @@ declare module "express-session" {
   interface SessionData extends Visit {}
 }
 
-export function expressApp(sessions: Sessions, node: NodeSettings): RequestListener {
+export function expressApp(sessions: Sessions, node: NodeSettings): NodeApp {
   const app = express();
   app.disable("x-powered-by");
   app.use((_req, res, next) => {
     res.set("x-node", node.name);
+    res.locals["trips"] = roundTrips(sessions);
     next();
   });
 
@@ -31,44 +32,51 @@ export function expressApp(sessions: Sessions, node: NodeSettings): RequestListe
     res.status(status).json(body);
   });
 
-  app.use(
-    session({
-      secret: node.secret,
-      resave: false,
-      saveUninitialized: false,
-      cookie: { sameSite: "lax" },
-      store: new AnynodeStore(sessions), // the one line that differs from an application on the memory store
-    }),
-    express.json(),
-  );
-
-  app.get("/api/state", async (req, res) => {
-    res.json(await state(sessions, node, req.session));
+  const visits = session({
+    secret: node.secret,
+    resave: false,
+    saveUninitialized: false,
+    cookie: { sameSite: "lax" },
+    store: new AnynodeStore(sessions), // the one line that differs from an application on the memory store
   });
+  app.use(visits, express.json());
+
+  async function answer(res: Response, visit: Visit): Promise<void> {
+    const body = await state(sessions, node, visit);
+    res.set(ROUND_TRIPS, res.locals["trips"]()).json(body);
+  }
+  app.get("/api/state", (req, res) => answer(res, req.session));
   app.post("/api/sign-in", async (req, res) => {
     const name = nameIn(req.body);
     await settled((done) => req.session.regenerate(done)); // a new id for a new user
     req.session.name = name;
     await save(req);
-    res.json(await state(sessions, node, req.session));
+    await answer(res, req.session);
   });
   for (const [name, action] of Object.entries(ACTIONS)) {
     app.post(`/api/${name}`, async (req, res) => {
       act(action, req.session, req.body);
       await save(req);
-      res.json(await state(sessions, node, req.session));
+      await answer(res, req.session);
     });
   }
   app.post("/api/sign-out", async (req, res) => {
     await settled((done) => req.session.destroy(done));
-    res.clearCookie("connect.sid").json(await state(sessions, node, {}));
+    await answer(res.clearCookie("connect.sid"), {});
   });
 
   app.use((error: unknown, _req: Request, res: Response, _next: NextFunction) => {
     const { status, body } = failure(error);
     res.status(status).json(body);
   });
-  return app;
+
+  /** An upgrade request goes through the same session middleware; its response is never sent. */
+  async function sidOf(req: IncomingMessage): Promise<string> {
+    const request = req as Request;
+    await settled((done) => visits(request, {} as Response, done));
+    return request.sessionID;
+  }
+  return { listener: app, sidOf };
 }
 
 /** Saved before the answer, so that "200" means "stored": express-session's own save comes too late to become a 503. */

@@ -20,7 +20,7 @@ export function expressCookie(secret: string) {
     genid: () => randomBytes(24).toString("base64url"), // as express-session makes them
     externalKey: {
       /** The id in the cookie, or "" (none). */
-      get(ctx: Context): string {
+      get(ctx: Pick<Context, "cookies">): string {
         const value = decode(ctx.cookies.get(COOKIE) ?? "");
         const id = value.slice(2, Math.max(2, value.lastIndexOf(".")));
         return same(value, seal(id)) ? id : "";

@@ -1,11 +1,11 @@
 /** The same application on Koa: koa-session with anynode as its external store. */
-import type { RequestListener } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import Router from "@koa/router";
 import type { Sessions } from "anynode";
 import { AnynodeKoaStore } from "anynode/koa-session";
 import Koa from "koa";
 import session from "koa-session";
-import { failure, health, type NodeSettings, state } from "./answers.js";
+import { failure, health, type NodeApp, type NodeSettings, ROUND_TRIPS, roundTrips, state } from "./answers.js";
 import { readJson } from "./body.js";
 import { expressCookie } from "./koa-cookie.js";
 import { PAGES } from "./pages.js";
@@ -17,15 +17,17 @@ interface WithSession {
   set session(visit: Visit | null);
 }
 
-export function koaApp(sessions: Sessions, node: NodeSettings): RequestListener {
+export function koaApp(sessions: Sessions, node: NodeSettings): NodeApp {
   const app = new Koa<Koa.DefaultState, WithSession>();
   app.use(async (ctx, next) => {
+    const trips = roundTrips(sessions);
     ctx.set("x-node", node.name);
     try {
       await next();
     } catch (error) {
       Object.assign(ctx, failure(error));
     }
+    ctx.set(ROUND_TRIPS, trips());
   });
 
   // Mounted before the session: these need none, so they cost none.
@@ -41,7 +43,8 @@ export function koaApp(sessions: Sessions, node: NodeSettings): RequestListener 
   });
   app.use(open.routes());
 
-  app.use(session({ ...expressCookie(node.secret), maxAge: "session", store: new AnynodeKoaStore(sessions) }, app));
+  const cookie = expressCookie(node.secret);
+  app.use(session({ ...cookie, maxAge: "session", store: new AnynodeKoaStore(sessions) }, app));
 
   const api = new Router<Koa.DefaultState, WithSession>({ prefix: "/api" });
   api.get("/state", async (ctx) => {
@@ -64,5 +67,8 @@ export function koaApp(sessions: Sessions, node: NodeSettings): RequestListener 
     ctx.body = await state(sessions, node, {});
   });
   app.use(api.routes());
-  return app.callback();
+
+  /** The id that an upgrade request's cookie carries; whether it is one of a session, attaching to it will tell. */
+  const sidOf = (req: IncomingMessage) => cookie.externalKey.get(app.createContext(req, new ServerResponse(req)));
+  return { listener: app.callback(), sidOf };
 }

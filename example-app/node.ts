@@ -9,6 +9,7 @@ import { anynode } from "anynode";
 import type { NodeSettings } from "./answers.js";
 import { expressApp } from "./express.js";
 import { koaApp } from "./koa.js";
+import { serveLive } from "./live.js";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -23,7 +24,9 @@ async function main(): Promise<void> {
 
   const node: NodeSettings = { name: values.name, framework: values.framework === "koa" ? "Koa" : "Express", secret };
   const sessions = anynode({ engine, name: node.name });
-  const server = createServer(node.framework === "Koa" ? koaApp(sessions, node) : expressApp(sessions, node));
+  const { listener, sidOf } = node.framework === "Koa" ? koaApp(sessions, node) : expressApp(sessions, node);
+  const server = createServer(listener);
+  serveLive(server, sessions, node.name, sidOf);
 
   server.listen(Number(values.port), "127.0.0.1");
   await once(server, "listening");
@@ -33,7 +36,7 @@ async function main(): Promise<void> {
   await sessions.ready();
 
   let stopping = false;
-  /** Says no to balancers first, takes no new connection next, leaves last. */
+  /** Says no to balancers and good-bye to WebSockets first, takes no new connection next, leaves last. */
   async function stop(): Promise<void> {
     if (stopping) return;
     stopping = true;

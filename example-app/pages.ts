@@ -1,4 +1,7 @@
-/** The files of the page, in memory, each with its headers. The browser gets no script but ours. */
+/**
+ * The files of the page, in memory, each with its headers. The browser gets no script but ours. To 'self' it may connect by WebSocket, too:
+ * so says CSP 3, and so do the browsers.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 

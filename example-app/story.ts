@@ -35,6 +35,14 @@ export async function tell(address: string, nodes: readonly FleetNode[], fleet: 
     check(`${chip(name)} knows her ${dim(`(${shown.framework})`)}`, [node, shown.name], [name, "Ada"]);
   }
 
+  const again = [await ada.look(), await ada.look(), await ada.look()];
+  say(dim(`  once more each: ${again.map(({ trips }) => trips).join(", ")} round trips to read her session`));
+
+  heading("She opens a WebSocket on two of them");
+  // Not through the balancer: the story wants to know which node has it.
+  const sockets = await Promise.all(nodes.slice(1).map(async ({ name, address }) => ({ name, socket: await ada.open(address) })));
+  for (const { name, socket } of sockets) check(`${chip(name)} keeps one open`, [socket.greeting, socket.isOpen()], [name, true]);
+
   heading("Each node counts one on");
   for (const [place, name] of names.entries()) {
     const { node, shown } = await ada.do("count");
@@ -58,10 +66,19 @@ export async function tell(address: string, nodes: readonly FleetNode[], fleet: 
   const kept = later.map(({ shown: { name, count, cart } }) => [name, count, cart.filter(({ pieces }) => pieces === 1).length]);
   check("still signed in, her count is 3, and so is her cart", kept, Array(3).fill(["Ada", 3, 3]));
 
+  const open = sockets.filter(({ socket }) => socket.isOpen()).map(({ name }) => name);
+  check("both WebSockets are open as before", open, others);
+
   heading("Ada signs out");
   const oldCookie = ada.cookie;
   const signedOut = await ada.do("sign-out");
+  const stillOpen = sockets.filter(({ socket }) => socket.isOpen()).map(({ name }) => name);
   check(`${chip(signedOut.node)} signs her out`, [signedOut.status, signedOut.shown.name], [200, null]);
+  for (const { name, socket } of sockets) {
+    const where = name === signedOut.node ? chip(name) : `${chip(name)}, another node,`;
+    const seen = [stillOpen.includes(name), await socket.closed];
+    check(`her WebSocket on ${where} was closed before she had the answer: 4401`, seen, [false, 4401]);
+  }
   for (const { name, address } of nodes.slice(1)) await refuses(chip(name), address, oldCookie);
   return { oldCookie };
 }

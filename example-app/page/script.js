@@ -11,6 +11,8 @@ const frameworks = new Map();
 /** The lines of the cart by product. */
 const lines = new Map();
 let queue = Promise.resolve();
+/** The WebSocket that is open while somebody is signed in. */
+let live;
 
 function ask(what, path, input) {
   queue = queue.then(() => request(what, path, input));
@@ -22,7 +24,8 @@ async function request(what, path, input) {
   try {
     const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(input) };
     const response = await fetch(path, act ? options : undefined);
-    leaveChip(response.headers.get("x-node") ?? "none", act ? what : "", response.ok);
+    const { headers, ok } = response;
+    leaveChip(headers.get("x-node") ?? "none", act ? what : "", ok, headers.get("x-round-trips") ?? "");
     const answer = await response.json();
     if (response.ok) show(answer, response.headers.get("x-node"));
     // What went wrong with an action stays in sight until the next one.
@@ -40,6 +43,18 @@ function show({ name, count, cart, nodes, framework }, node) {
   $("count").textContent = count;
   cart.forEach(cartLine);
   $("nodes").replaceChildren(...nodes.map(nodeLine));
+  if (name !== null && live === undefined) connect();
+}
+
+/** Closed by the server within the sign-out, be it in another tab; after any other end, the next look opens it again. */
+function connect() {
+  live = new WebSocket(`${location.origin.replace("http", "ws")}/live`);
+  live.onmessage = ({ data }) => $("live").replaceChildren("Live: a WebSocket on ", chip("span", data, false));
+  live.onclose = ({ code }) => {
+    live = undefined;
+    $("live").replaceChildren();
+    if (code === 4401) ask("look", "/api/state");
+  };
 }
 
 /** Made once and then only changed: a button that is replaced under the finger loses the click. */
@@ -80,9 +95,10 @@ function nodeLine({ name, address, state, since }) {
   );
 }
 
-function leaveChip(node, what, ok) {
+function leaveChip(node, what, ok, trips) {
   const mark = chip("li", node, what !== "");
   if (what !== "" || !ok) mark.append(element("span", "", ok ? what : `${what} ✗`));
+  if (trips !== "") mark.append(element("small", "", trips));
   $("trail").prepend(mark);
   while ($("trail").children.length > TRAIL) $("trail").lastChild.remove();
 }

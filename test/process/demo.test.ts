@@ -13,13 +13,19 @@ const STORY = [
   "✓ A signs her in",
   "✓ B knows her (Express)",
   "✓ C knows her (Koa)",
+  /once more each: \d+, \d+, \d+ round trips to read her session/,
+  "✓ B keeps one open",
+  "✓ C keeps one open",
   "✓ C counts to 3",
   "all three: no update was lost",
   "kill -9 A while 6 others are clicking",
   "no other node failed a single one",
   /✓ all \d+ counts that were acknowledged are there/,
   "✓ still signed in, her count is 3, and so is her cart",
+  "✓ both WebSockets are open as before",
   /✓ [BC] signs her out/,
+  /✓ her WebSocket on [BC] was closed before she had the answer: 4401/,
+  /✓ her WebSocket on [BC], another node, was closed before she had the answer: 4401/,
   "✓ B refuses her old cookie",
   "✓ C refuses her old cookie",
 ];
@@ -29,6 +35,7 @@ test("the story on LMDB", async () => {
   const demo = startDemo(["--once"], { TMPDIR: directory });
   expect({ status: await demo.ended(), output: demo.output }).toEqual({ status: 0, output: expect.any(String) });
   for (const line of STORY) expect(demo.output).toMatch(line);
+  expect(demo.output).toContain("once more each: 0, 0, 0 round trips");
   expect(demo.output).not.toContain("✗");
   expect((await readdir(directory)).filter((name) => name.startsWith("anynode"))).toEqual([]);
   await rm(directory, { recursive: true });

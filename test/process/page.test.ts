@@ -1,4 +1,4 @@
-/** The page of the demo in a real browser: what a newcomer does, and that the requests went to all nodes. */
+/** The page of the demo in a real browser: what a newcomer does, that the requests went to all nodes, and that a sign-out reaches every tab. */
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,6 +37,16 @@ test("signs in; what people type stays text", async () => {
   await page.getByRole("heading", { name: "Hello, <b>Ada</b>" }).waitFor();
 });
 
+test("keeps a WebSocket open, which is said discreetly", async () => {
+  await shows("#live", /^Live: a WebSocket on [ABC]$/);
+});
+
+test("each chip has the round trips of its request: none on LMDB", async () => {
+  const trips = await page.locator("#trail .chip small").allTextContents();
+  expect(trips.length).toBeGreaterThan(0);
+  expect(new Set(trips)).toEqual(new Set(["0"]));
+});
+
 test("counts and fills the cart, though a node is down", async () => {
   for (let clicks = 0; clicks < 6; clicks++) await page.getByRole("button", { name: "Count on" }).click();
   await page.getByLabel("Add Green tea").click();
@@ -71,9 +81,15 @@ test.each([
   expect((await stat(file)).size).toBeGreaterThan(10_000);
 });
 
-test("signs out", async () => {
+test("signs out in one tab, and the other knows at once: its WebSocket is closed, 4401", async () => {
+  const other = await browser.context.newPage();
+  await other.addInitScript("setTimeout = () => 0"); // it looks once, and never again by itself
+  await other.goto(page.url());
+  await other.locator("#live").filter({ hasText: "Live" }).waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByLabel("Your name").waitFor();
+  for (const tab of [page, other]) await tab.getByLabel("Your name").waitFor();
+  expect(await other.locator("#live").textContent()).toBe("");
+  await other.close();
   expect(complaints).toEqual([]);
 });
 
