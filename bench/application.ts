@@ -23,12 +23,23 @@ export async function application(name: SubjectName, place: Place): Promise<Expr
   const app = express();
   app.disable("x-powered-by");
   if (name === "bare") return bare(app);
-  app.use(keeping(await storeOf(name, place)));
+  app.use(name === "native-memory" || name === "native-redis" ? await native(name, place) : keeping(await storeOf(name, place)));
   return withSessions(app);
 }
 
+/** Our own middleware instead of express-session's. */
+async function native(name: "native-memory" | "native-redis", { redisUrl }: Place): Promise<RequestHandler> {
+  const [{ anynode }, { session: middleware }] = await Promise.all([import("anynode"), import("anynode/express")]);
+  const sessions = anynode({ engine: name === "native-memory" ? "memory:" : redisUrl, keyring: ["plain"] });
+  await sessions.ready();
+  return middleware(sessions, { secret: "bench", name: "connect.sid", cookie: { maxAge: 86_400_000 } });
+}
+
 /** Each process loads only what it measures. */
-async function storeOf(name: Exclude<SubjectName, "bare">, { redisUrl, directory }: Place): Promise<Store> {
+async function storeOf(
+  name: Exclude<SubjectName, "bare" | "native-memory" | "native-redis">,
+  { redisUrl, directory }: Place,
+): Promise<Store> {
   if (name === "memory-store") return new MemoryStore();
   if (name === "connect-redis") {
     const [{ RedisStore }, { createClient }] = await Promise.all([import("connect-redis"), import("redis")]);

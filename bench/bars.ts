@@ -61,6 +61,10 @@ export const comparisons: readonly { ours: SubjectName; other: SubjectName; atLe
   // What sealing costs.
   { ours: "anynode-redis-sealed", other: "anynode-redis" },
   { ours: "anynode-memory", other: "bare" },
+  { ours: "native-memory", other: "memory-store" },
+  { ours: "native-redis", other: "bare", readAtLeast: 0.83 },
+  { ours: "native-redis", other: "connect-redis", atLeast: 1.4, readAtLeast: 1.5 },
+  { ours: "native-redis", other: "memory-store", readAtLeast: 1.7 },
 ];
 
 export function bars(figures: Figures): Bar[] {

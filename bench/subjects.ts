@@ -16,6 +16,8 @@ export const subjectNames = [
   "anynode-redis-checked",
   "anynode-redis-sealed",
   "anynode-ioredis",
+  "native-memory",
+  "native-redis",
 ] as const;
 export type SubjectName = (typeof subjectNames)[number];
 
@@ -25,6 +27,7 @@ export const redisSubjects: readonly SubjectName[] = [
   "anynode-redis-checked",
   "anynode-redis-sealed",
   "anynode-ioredis",
+  "native-redis",
 ];
 
 export function isSubjectName(text: string | undefined): text is SubjectName {
