@@ -2,17 +2,20 @@
  * Whose session a request works on, as its front end knows it: the seam between front ends, which say it, and `hold` and `attach`,
  * which ask. A front end says it with a function, since the id may change while the request lasts (regenerate).
  */
+import { Session } from "./session/session.js";
+
 const known = new WeakMap<object, () => string | undefined>();
 
-/** Said by front ends of whatever their users have in hand: the request, the session object, Koa's context. */
+/** Said by front ends of what their users have in hand, or what that leads to: the request, Koa's context. */
 export function tellVisitor(whose: object, sid: () => string | undefined): void {
   known.set(whose, sid);
 }
 
-/** The session id of a request, or of what belongs to one (its session object, its response), or the id itself; undefined: nobody knows one. */
+/** The session id of a request, or of what belongs to one (its session object, its response, Koa's context), or the id itself; undefined: nobody knows one. */
 export function visitorOf(whose: unknown): string | undefined {
   if (typeof whose === "string") return whose;
   if (typeof whose !== "object" || whose === null) return undefined;
+  if (whose instanceof Session) return Session.sidOf(whose);
   const told = known.get(whose)?.();
   if (told !== undefined) return told;
   // express-session keeps it by that name; telling costs its requests nothing so.

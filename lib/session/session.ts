@@ -42,7 +42,7 @@ export class Session {
     return Session.sidOf(this);
   }
 
-  /** Aborted when the session ends while the request still works on it. */
+  /** Aborted when the session ends, or gets a new id elsewhere, while the request still works on it. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     if (this.#ended) this.#controller.abort(over());
@@ -71,6 +71,14 @@ export class Session {
   static tellEnded(session: Session): void {
     session.#ended = true;
     session.#controller?.abort(over());
+  }
+  /** @internal Aborts `signal`, if anybody has it, and says nothing of what may be stored. */
+  static abort(session: Session): void {
+    session.#controller?.abort(over());
+  }
+  /** @internal Whoever has the signal of `from` hears of `to`. */
+  static passSignal(from: Session, to: Session): void {
+    to.#controller = from.#controller;
   }
   /** @internal */
   static isEnded(session: Session): boolean {

@@ -2,6 +2,7 @@
  * Sessions for Express 4 and 5, plain node:http and HTTP/2: `app.use(session(sessions, { secret }))`. The same `req.session` as
  * express-session's, at a fraction of its cost, and with promise G4: a response is sent only once what its request changed is stored.
  */
+import type { EventEmitter } from "node:events";
 import type { MaybePromise } from "../engines/engine.js";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
@@ -22,6 +23,7 @@ import {
 import { HeldResponse, isHoldable } from "./held-response.js";
 import type { Host } from "./host.js";
 import { Lifecycle } from "./lifecycle.js";
+import { lastingOf } from "./watch.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
@@ -109,6 +111,7 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
   readonly #req: Req & WithSession;
   readonly #next: Next;
   readonly #settings: ExpressSettings<Req>;
+  #res: object | undefined;
 
   constructor(sessions: Sessions, settings: ExpressSettings<Req>, req: Req & WithSession, next: Next) {
     this.#req = req;
@@ -120,6 +123,7 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
 
   begin(res: object): void {
     const { lifecycle } = this;
+    this.#res = res;
     let opening: MaybePromise<void>;
     try {
       opening = lifecycle.open();
@@ -174,6 +178,10 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
     const { ip, socket, headers } = this.#req;
     const remote: unknown = socket === undefined ? undefined : Reflect.get(socket, "remoteAddress");
     return { address: ip ?? (typeof remote === "string" ? remote : undefined), agent: headers["user-agent"] };
+  }
+
+  lasting(): EventEmitter | undefined {
+    return lastingOf(this.#req, this.#res);
   }
 
   isSecure(): boolean {

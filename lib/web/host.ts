@@ -1,4 +1,5 @@
 /** What a request's lifecycle needs of the framework that the request is handled in. */
+import type { EventEmitter } from "node:events";
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
 import type { Client } from "../session/client.js";
@@ -15,6 +16,8 @@ export interface Host<S extends Session> {
   isSecure(): boolean;
   /** Where the request comes from. */
   client(): Client;
+  /** What closes when the request is over; undefined if it is. */
+  lasting(): EventEmitter | undefined;
   /** The session is about to be stored. */
   storing(session: S): void;
   /** Whether an empty session's place ends the stored one. */

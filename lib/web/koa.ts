@@ -2,12 +2,15 @@
  * Sessions for Koa: `app.use(session(sessions, { secret }))`. The same `ctx.session` as koa-session's, with promise G4: what a request
  * changed is stored before Koa responds, and if that fails the middleware throws.
  */
+import type { EventEmitter } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Sid } from "../names.js";
 import { invalid, shown } from "../options.js";
 import type { AttributeTexts } from "../session/attributes.js";
 import type { Client } from "../session/client.js";
+import { Session } from "../session/session.js";
 import { Sessions } from "../sessions.js";
+import { tellVisitor } from "../visitor.js";
 import { isBelow, pathOf } from "./front-options.js";
 import { HeldResponse, isHoldable } from "./held-response.js";
 import type { Carrier, Host } from "./host.js";
@@ -15,6 +18,7 @@ import { KoaSession } from "./koa-object.js";
 import { type KoaOptions, type KoaSettings, keysOf, koaSettingsOf } from "./koa-options.js";
 import { Lifecycle } from "./lifecycle.js";
 import { addCookie } from "./response-head.js";
+import { lastingOf } from "./watch.js";
 
 export type { FrontOptions, Route, Secret } from "./front-options.js";
 export { KoaSession } from "./koa-object.js";
@@ -30,6 +34,7 @@ export interface Context {
   /** @internal */
   [HOST]?: { readonly shown: object | null; put(value: unknown): void };
   readonly headers: IncomingHttpHeaders;
+  readonly req: object;
   readonly res: object;
   readonly app: { readonly keys?: unknown; emit(event: string, ...args: unknown[]): boolean };
   readonly secure: boolean;
@@ -106,6 +111,8 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
     if (opening instanceof Promise) await opening;
     this.#validate();
     ctx[HOST] = this;
+    // The context, its request and its response all lead to it.
+    tellVisitor(ctx.req, () => this.#shown && Session.sidOf(this.#shown));
     Object.defineProperty(ctx, "session", SESSION);
     if (this.#settings.readonly?.(ctx)) this.lifecycle.readonly = true;
     if (this.lifecycle.readonly || !this.#settings.commits) {
@@ -192,6 +199,10 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   client(): Client {
     const { ip, headers } = this.#ctx;
     return { address: ip, agent: headers["user-agent"] };
+  }
+
+  lasting(): EventEmitter | undefined {
+    return lastingOf(this.#ctx.req, this.#ctx.res);
   }
 
   isSecure(): boolean {

@@ -231,14 +231,31 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
         const { loaded, sid } = open;
         if (loaded === undefined || open.end !== "none" || open.hasMoved) return;
         const to = this.#generated() ?? makeSid(sid);
-        const outcome = await this.#sessions.rotate(sid, loaded, to, graceMs);
+        // Whoever works on the session in this request goes on with it under the new id.
+        const isWatched = open.unwatch();
+        const outcome = await this.#sessions.rotate(sid, loaded, to, graceMs).catch((error: unknown) => {
+          if (isWatched) open.watch();
+          throw error;
+        });
         if (outcome.outcome === "gone") {
           open.lose();
           throw endedMeanwhile();
         }
         this.#show(this.#sessions.isCurrent(to, outcome.loaded) ? to : sid, outcome.loaded);
+        if (isWatched) this.#watchAs(session);
       });
     });
+  }
+
+  #watchAs(before: S): void {
+    if (this.#open === undefined) return;
+    Session.passSignal(before, this.#open.session);
+    this.#open.watch();
+  }
+
+  /** The session's signal was asked for. */
+  watch(session: S): void {
+    if (session === this.#open?.session) this.#open.watch();
   }
 
   /** Ends the session, for good; the browser is told to forget its cookie. */

@@ -14,6 +14,7 @@ import type { HeaderPatch, Sessions } from "../sessions.js";
 import type { Host } from "./host.js";
 import { type CookieSettings, cookieFrom, SessionCookie } from "./session-cookie.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
+import { Watch } from "./watch.js";
 
 export const NO_TEXTS: AttributeTexts = new Map();
 export const NO_NEWS: HeaderPatch = {};
@@ -29,6 +30,7 @@ export class OpenSession<S extends Session> {
   #loaded: Loaded | undefined;
   #stored: Changes = NO_CHANGES;
   #cookie: SessionCookie | undefined;
+  #watch: Watch | undefined;
   /** What a save was told that the application may have ignored. */
   failure: { readonly error: unknown } | undefined;
   #end: "none" | "wanted" | "done" | "lost" = "none";
@@ -154,6 +156,20 @@ export class OpenSession<S extends Session> {
   /** Whether the session goes on under another id than the one that this request knows. */
   get hasMoved(): boolean {
     return this.#loaded !== undefined && !this.#sessions.isCurrent(this.sid, this.#loaded);
+  }
+
+  /** From now on an end elsewhere aborts the session object's signal. Of what isn't stored there is none. */
+  watch(): void {
+    if (this.#watch !== undefined || this.#loaded === undefined || this.end !== "none") return;
+    const lasting = this.#host.lasting();
+    if (lasting !== undefined) this.#watch = new Watch(this.#sessions, this.session, lasting);
+  }
+  /** Whether it did. */
+  unwatch(): boolean {
+    const watched = this.#watch !== undefined;
+    this.#watch?.stop();
+    this.#watch = undefined;
+    return watched;
   }
 
   /** Somebody else ended the session. */

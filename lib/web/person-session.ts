@@ -35,6 +35,7 @@ export interface PersonKeeper {
   login(session: object, user: string, options: LoginOptions): Promise<void>;
   rotate(session: object, options: RotateOptions): Promise<void>;
   end(session: object): Promise<void>;
+  watch(session: object): void;
 }
 
 export class PersonSession extends Session {
@@ -44,6 +45,13 @@ export class PersonSession extends Session {
   constructor(keeper: PersonKeeper, attributes: AttributeTexts, sid?: Sid) {
     super(attributes, sid);
     this.#keeper = keeper;
+  }
+
+  /** Aborted when the session ends, or gets a new id elsewhere, while the request still works on it. Asked for, this node listens for that. */
+  override get signal(): AbortSignal {
+    const signal = super.signal;
+    this.#keeper.watch(this);
+    return signal;
   }
 
   /** Who is signed in; undefined = nobody. */
