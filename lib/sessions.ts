@@ -33,6 +33,8 @@ import { visitorOf } from "./visitor.js";
 
 /** How long a session of somebody who signed in lives at the most, if the options don't say; under native front ends, any session. */
 const ABSOLUTE_MS = 30 * 86_400_000;
+/** When a session began that comes from elsewhere. Not 0: no watermark was ever raised that low. */
+const LONG_AGO = 1;
 /** More moves in a row than an old id's grace has room for. */
 const MAX_HOPS = 8;
 
@@ -395,15 +397,24 @@ export class Sessions {
     return this.#put(sid, attributes, patch, false);
   }
 
-  /** Stores a session that comes from elsewhere, if there is none of that id; gives what is stored then. Undefined: it was ended here. */
+  /**
+   * Stores a session that comes from elsewhere, if there is none of that id; gives what is stored then. Undefined: it was ended here, or
+   * everyone's sessions were. When it began nobody knows; that counts as before any `endEveryone`.
+   */
   async adopt(sid: string, attributes: AttributeTexts, patch: HeaderPatch = {}): Promise<Loaded | undefined> {
     const key = this.#keyOf(sid);
     if (this.#state !== "open") await this.ready();
     const outcome = await this.#commit(key, undefined, {
       mayCreate: true,
-      apply: (current) => current ?? { header: this.#patched(this.#freshHeader(this.#settings.absoluteMs), patch), attributes },
+      apply: (current) => {
+        if (current !== undefined) return current;
+        const header = { ...this.#freshHeader(this.#settings.absoluteMs || ABSOLUTE_MS), createdAt: LONG_AGO };
+        return { header: this.#patched(header, patch), attributes };
+      },
     });
-    return outcome.outcome === "committed" ? outcome.loaded : undefined;
+    if (outcome.outcome !== "committed") return undefined;
+    if (!this.#watermark.isRecent) await this.#watermark.look();
+    return this.#isOver(outcome.loaded) ? undefined : outcome.loaded;
   }
 
   async #put(sid: string, attributes: AttributeTexts, patch: HeaderPatch, fresh: boolean): Promise<CommitOutcome> {

@@ -27,6 +27,7 @@ import { lastingOf } from "./watch.js";
 
 export { ExpressSession } from "./express-object.js";
 export type { FrontOptions, Incoming, Route, Secret } from "./front-options.js";
+export type { FormerStore } from "./migration.js";
 export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings, SessionCookie } from "./session-cookie.js";
 
@@ -78,7 +79,7 @@ export function session<Req extends Incoming = Incoming>(
   if (!(sessions instanceof Sessions)) {
     throw invalid(`The first argument is ${shown(sessions)}; pass the sessions that anynode() made, then the options.`);
   }
-  const settings = expressSettingsOf(options);
+  const settings = expressSettingsOf(sessions, options);
   return function anynodeSession(req, res, next) {
     if (req.session || settings.none?.(req)) return next();
     const host = new ExpressHost(sessions, settings, req, next);
@@ -93,8 +94,8 @@ interface ExpressSettings<Req> extends FrontSettings<Req> {
   readonly proxy: boolean | undefined;
 }
 
-function expressSettingsOf<Req extends Incoming>(options: ExpressOptions<Req>): ExpressSettings<Req> {
-  const settings = frontSettingsOf(options, [...FRONT_OPTIONS, "unset", "proxy"]);
+function expressSettingsOf<Req extends Incoming>(sessions: Sessions, options: ExpressOptions<Req>): ExpressSettings<Req> {
+  const settings = frontSettingsOf(sessions, options, [...FRONT_OPTIONS, "unset", "proxy"]);
   const { unset = "keep", proxy } = options;
   if (unset !== "keep" && unset !== "destroy")
     throw invalid(`The option unset is ${shown(unset)}; it must be "destroy" or "keep".`);

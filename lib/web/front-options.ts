@@ -6,7 +6,9 @@
 import type { KeyObject } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { invalid, knownOptions, shown, whole } from "../options.js";
+import type { Sessions } from "../sessions.js";
 import { CookieSigner, checkCookie } from "./cookie.js";
+import { type FormerStore, type Migration, migrationGiven } from "./migration.js";
 import type { CookieSettings } from "./session-cookie.js";
 
 /** A request, of whatever server: node:http, node:http2, Express. */
@@ -29,6 +31,12 @@ export interface FrontOptions<Req> {
    * its default, so that moving from express-session logs nobody out; else none.
    */
   adopt?: string | false | undefined;
+  /**
+   * The store that had the sessions before, of express-session's kind (connect-redis, MemoryStore …): a session that isn't here is looked
+   * up there, adopted with its attributes and cookie settings, and is ours from then on. A session that ends here is destroyed there as
+   * well. While that store fails, requests whose session isn't here are answered 503: nobody is taken for a stranger. See docs/migrating.md.
+   */
+  migrateFrom?: FormerStore | undefined;
   /** The cookie's settings, or a function that gives them for a request. */
   cookie?: CookieSettings | ((req: Req) => CookieSettings) | undefined;
   /** Whether every response sets the cookie, so that it lasts for another `maxAge`. Default false. */
@@ -51,7 +59,7 @@ export interface FrontOptions<Req> {
 
 export const FRONT_OPTIONS = [
   ...["secret", "name", "adopt", "cookie", "rolling", "saveUninitialized", "resave", "genid", "onEnded", "readonly", "none"],
-  "remember",
+  ...["remember", "migrateFrom"],
 ];
 
 export interface FrontSettings<Req> {
@@ -62,12 +70,17 @@ export interface FrontSettings<Req> {
   readonly saveUninitialized: boolean;
   readonly genid: ((req: Req) => string) | undefined;
   readonly refusesEnded: boolean;
+  readonly migration: Migration | undefined;
   readonly remember: { readonly idleMs: number; readonly absoluteMs: number };
   readonly readonly: ((req: Req) => boolean) | undefined;
   readonly none: ((req: Req) => boolean) | undefined;
 }
 
-export function frontSettingsOf<Req extends Incoming>(options: FrontOptions<Req>, known: readonly string[]): FrontSettings<Req> {
+export function frontSettingsOf<Req extends Incoming>(
+  sessions: Sessions,
+  options: FrontOptions<Req>,
+  known: readonly string[],
+): FrontSettings<Req> {
   knownOptions(options, known);
   const { cookie = {}, rolling, saveUninitialized, genid, onEnded = "ignore" } = options;
   if (typeof cookie !== "function") checkSettings(cookie);
@@ -84,6 +97,7 @@ export function frontSettingsOf<Req extends Incoming>(options: FrontOptions<Req>
     saveUninitialized: yesOrNo("saveUninitialized", saveUninitialized),
     genid,
     refusesEnded: onEnded === 401,
+    migration: migrationGiven(sessions, options.migrateFrom),
     remember: rememberGiven(options.remember),
     readonly: pickerOf("readonly", options.readonly),
     none: pickerOf("none", options.none),

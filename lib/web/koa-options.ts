@@ -1,6 +1,7 @@
 /** The options of the native Koa front end, with the names of koa-session's. */
 import { invalid, shown } from "../options.js";
 import { makeSid } from "../session/id.js";
+import type { Sessions } from "../sessions.js";
 import {
   FRONT_OPTIONS,
   type FrontOptions,
@@ -54,6 +55,7 @@ export interface KoaSettings<Ctx> extends FrontSettings<Ctx> {
 }
 
 export function koaSettingsOf<Ctx extends Incoming>(
+  sessions: Sessions,
   options: KoaOptions<Ctx>,
   secret: Secret | readonly Secret[],
 ): KoaSettings<Ctx> {
@@ -63,7 +65,7 @@ export function koaSettingsOf<Ctx extends Incoming>(
     throw invalid(`The option externalKey is ${shown(externalKey)}; it must be an object with the functions get and set.`);
   }
   const made = prefix === undefined ? undefined : () => `${prefix}${makeSid()}`;
-  const settings = frontSettingsOf({ ...options, secret, name, cookie, genid: genid ?? made }, KNOWN);
+  const settings = frontSettingsOf(sessions, { ...options, secret, name, cookie, genid: genid ?? made }, KNOWN);
   return {
     ...settings,
     options,

@@ -23,6 +23,7 @@ import { lastingOf } from "./watch.js";
 export type { FrontOptions, Route, Secret } from "./front-options.js";
 export { KoaSession } from "./koa-object.js";
 export type { KoaOptions } from "./koa-options.js";
+export type { FormerStore } from "./migration.js";
 export type { LoginOptions, RotateOptions } from "./person-session.js";
 export type { CookieSettings } from "./session-cookie.js";
 
@@ -64,9 +65,9 @@ export function session<Ctx extends Context = Context>(sessions: Sessions, optio
   if (!(sessions instanceof Sessions)) {
     throw invalid(`The first argument is ${shown(sessions)}; pass the sessions that anynode() made, then the options.`);
   }
-  let settings = options.secret === undefined ? undefined : koaSettingsOf(options, options.secret);
+  let settings = options.secret === undefined ? undefined : koaSettingsOf(sessions, options, options.secret);
   return function anynodeSession(ctx, next) {
-    settings ??= koaSettingsOf(options, keysOf(ctx.app.keys));
+    settings ??= koaSettingsOf(sessions, options, keysOf(ctx.app.keys));
     if (ctx[HOST] !== undefined || settings.none?.(ctx)) return next();
     const host = new KoaHost(sessions, settings, ctx);
     const { path } = host.lifecycle.cookieSettings;

@@ -65,8 +65,20 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   }
 
   #opened(presented: Presented, loaded: Loaded | undefined, nth: number): MaybePromise<void> {
-    // A browser may have several cookies of the name, not all of them of a live session.
-    if (loaded === undefined) return this.open(nth + 1);
+    if (loaded === undefined) return this.#missed(presented, nth);
+    this.#found(presented, loaded);
+  }
+
+  /** A browser may have several cookies of the name, not all of them of a live session; one may be of a session that hasn't moved in. */
+  #missed(presented: Presented, nth: number): MaybePromise<void> {
+    const { migration } = this.#settings;
+    if (migration === undefined) return this.open(nth + 1);
+    return migration
+      .adopt(presented.sid)
+      .then((adopted) => (adopted === undefined ? this.open(nth + 1) : this.#found(presented, adopted)));
+  }
+
+  #found(presented: Presented, loaded: Loaded): void {
     this.#presented = presented;
     this.#show(presented.sid, loaded);
     // Told by event, whether or not anybody asks.
@@ -168,6 +180,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   regenerate(session: S): Promise<void> {
     return this.#asked(session, (open) =>
       this.#turns.take(async () => {
+        await this.#forgotten(open);
         await open.release();
         this.#left(open);
         this.#begin();
@@ -181,6 +194,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       this.#turns.take(async () => {
         const to = this.#generated() ?? makeSid(open.sid);
         const texts = open.texts();
+        await this.#forgotten(open);
         const outcome = await (open.loaded === undefined
           ? open.create(to, texts)
           : this.#sessions.regenerate(open.sid, open.loaded, to, texts, open.news()));
@@ -203,6 +217,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
         const cookie = new SessionCookie(this.cookieSettings, this.#host.isSecure());
         const { idleMs, absoluteMs } = this.#settings.remember;
         if (remember) cookie.maxAge = idleMs;
+        await this.#forgotten(open);
         const outcome = await this.#sessions.login(open.loaded && open.sid, open.loaded, to, {
           user,
           attributes: new Map([...open.texts()].filter(([name]) => keep.includes(name))),
@@ -231,6 +246,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
         const { loaded, sid } = open;
         if (loaded === undefined || open.end !== "none" || open.hasMoved) return;
         const to = this.#generated() ?? makeSid(sid);
+        await this.#forgotten(open);
         // Whoever works on the session in this request goes on with it under the new id.
         const isWatched = open.unwatch();
         const outcome = await this.#sessions.rotate(sid, loaded, to, graceMs).catch((error: unknown) => {
@@ -270,6 +286,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   #finishing(open: OpenSession<S>): Promise<void> {
     return this.#turns.take(async () => {
       try {
+        await this.#forgotten(open);
         await open.finish();
       } catch (error) {
         open.failure = { error };
@@ -277,6 +294,12 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       }
       this.#left(open);
     });
+  }
+
+  /** The store that had the session before forgets an id that ends here, or is left for another one. */
+  #forgotten(open: OpenSession<S>): Promise<void> | undefined {
+    const isThere = open.loaded !== undefined && (open.end === "none" || open.end === "wanted");
+    return isThere ? this.#settings.migration?.forget(open.sid) : undefined;
   }
 
   /** The browser's cookie of a session that is over is to be forgotten. */

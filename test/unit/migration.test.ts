@@ -73,7 +73,7 @@ test("a session that was ended here isn't adopted again: by the mark, and for go
   await migration.forget(sid);
   await clock.advance(600_000);
   expect(await migration.adopt(sid)).toBeUndefined();
-  expect(asked).toEqual(["get", "get", "destroy", "get"]);
+  expect(asked).toEqual(["get", "get", "destroy", "destroy", "get"]);
   await sessions.close();
 });
 
