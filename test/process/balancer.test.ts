@@ -74,18 +74,27 @@ test("a body over the limit is answered 413, and no node sees it", async () => {
   expect(seen).not.toHaveBeenCalled();
 });
 
-test("upgrades pass", async () => {
+test("upgrades pass, to the next node if one refuses; closing the balancer closes them", async () => {
   const server = await listening(createServer());
   server.on("upgrade", (_req, socket) => {
     socket.write("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
     socket.pipe(socket);
   });
-  balancer.add("A", addressOf(server));
+  balancer.add("A", await refusing());
+  balancer.add("B", addressOf(server));
   const upgrading = request(address, { headers: { connection: "upgrade", upgrade: "websocket" } }).end();
   const [, socket] = await once(upgrading, "upgrade");
   socket.write("echo");
   expect(String((await once(socket, "data"))[0])).toBe("echo");
-  socket.destroy();
+  const closed = once(socket, "close");
+  await balancer.close();
+  await closed;
+});
+
+test("an upgrade that no node takes: the connection is closed", async () => {
+  balancer.add("A", await refusing());
+  const upgrading = request(address, { headers: { connection: "upgrade", upgrade: "websocket" } }).end();
+  await expect(once(upgrading, "upgrade")).rejects.toThrow("socket hang up");
 });
 
 async function serve(listener: RequestListener): Promise<string> {
