@@ -5,7 +5,10 @@
 local state, version, facts = look(KEYS[1])
 if state ~= 'missing' then return redis.call('GET', KEYS[1]) end
 local idle_at = idle_deadline(ARGV[1], ARGV[2])
-if ARGV[4] == '1' then return { store('R', KEYS[1], version, idle_at, facts_after(0, 0, keep), ARGV[3]), idle_at, now, 0 } end
+if ARGV[4] == '1' then
+  version = store('R', KEYS[1], version, idle_at, facts_after(0, 0, keep), ARGV[3])
+  return { version, idle_at, now, counts, 0 }
+end
 local high, low = affected(version > 0 and facts or nil)
 version = store('R', KEYS[1], version, idle_at, facts_after(high, low, keep), ARGV[3])
 redis.call('DEL', KEYS[3])
