@@ -429,7 +429,9 @@ export class Copies {
     const entry = this.#near.drop(key);
     if (entry !== undefined && entry.run > 0) this.#shunned.dropped(key, entry.hit);
     this.#tickets.void(key);
-    const closed = ended ? this.onEnded(key) : 0;
+    // An end of our own that isn't given up sees to what is held here by itself, and counts it.
+    const ownEnd = writer === this.#number && epoch === this.#epoch && this.#acks.answers(serial) !== undefined;
+    const closed = ended && !ownEnd ? this.onEnded(key) : 0;
     // Outside of a run we have nothing to drop, and may say so as long as our number is ours for sure.
     const ours = this.#clock.monotonic() - this.#beatenAt < OURS_MS;
     if (writer >= 0 && writer !== this.#number && ours) this.#answer(writer, epoch, { serial, closed }, { key, version });

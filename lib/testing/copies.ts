@@ -123,6 +123,25 @@ export function copiesPart({ describe, test, timed }: Part): void {
     });
   });
 
+  describe("a holder", () => {
+    test("is told of the end of its session like one with a copy; the writer is, too, if it is one: it may have given the end up", async (stage) => {
+      const [a, b, key] = [await member(stage), await member(stage), newKey()];
+      await made(a.engine, key);
+      for (const { engine, id, number, epoch } of [a, b]) {
+        await got("attached", engine.attach(key, { nodeId: id, number, epoch, turn: 1 }));
+      }
+      const ended = await b.engine.end(key, b.writes());
+      waitsFor(b, ended, [a]);
+      for (const each of [a, b]) await hears(each, `drop ${key} ${ended.now} ${b.number} ${b.epoch} 7 end`);
+      const drops = b.heard.filter(isDrop).length;
+      await b.beats(2);
+      if (b.engine.fill === undefined) return;
+      await until("the echo came", () => b.heard.some((text) => text.startsWith("echo 2")));
+      const counts = b.heard.filter((text) => !isDrop(text)).map((text) => Number(text.split(" ")[3]));
+      assert.equal(Number(counts[1]) - Number(counts[0]), drops);
+    });
+  });
+
   describe("a writer in doubt", () => {
     test("of the engine's clock waits whole leases, also for those who were told long ago", async (stage) => {
       const [a, b, key] = [await member(stage), await member(stage), newKey()];

@@ -56,7 +56,8 @@ export class CopiesServer {
   mute = false;
   onStored: (key: Key, body: Buffer | undefined) => void = () => {};
   readonly values = new Map<Key, Value>();
-  readonly #holders = new Map<Key, readonly Holder[]>();
+  /** Beside the values, with the deadlines of theirs: an eviction takes the value alone. */
+  readonly #holders = new Map<Key, { readonly until: number; readonly all: readonly Holder[] }>();
   readonly #now: () => number;
   readonly #publish: (channel: string, message: string) => void;
   #trustedUntil = new Map<number, number>();
@@ -97,7 +98,7 @@ export class CopiesServer {
     const suspect = this.#suspect(by);
     const affected = fresh ? NONE : this.#affected(undefined, suspect, by);
     const stored = this.#store(key, body, 0, deadlines, this.#factsAfter(affected, by));
-    this.#holders.delete(key);
+    this.#extendHolders(key, stored.idleAt);
     return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
 
@@ -108,6 +109,7 @@ export class CopiesServer {
     const suspect = this.#suspect(by);
     const affected = this.#affected(value, suspect, by);
     const stored = this.#store(key, body, value.version, deadlines, this.#factsAfter(affected, by));
+    this.#extendHolders(key, stored.idleAt);
     return { ...stored, ...this.#announce(key, stored.version, affected, "new", by, suspect) };
   }
 
@@ -118,13 +120,14 @@ export class CopiesServer {
     const extended = Math.max(value.idleAt, now + idleMs);
     const idleAt = absoluteAt > 0 ? Math.min(extended, absoluteAt) : extended;
     this.values.set(key, { ...value, idleAt });
+    this.#extendHolders(key, idleAt);
     return { outcome: "touched", idleAt, now };
   }
 
   end(key: Key, writer: Writer): Ended {
     const by = this.#judged(writer);
     const [value, now, suspect] = [this.#look(key), this.#now(), this.#suspect(by)];
-    const holders = this.#holders.get(key) ?? [];
+    const holders = this.#holdersAt(key);
     const affected = withNumbers(this.#affected(value, suspect, by), holders);
     this.#mark(key, value?.version ?? 0, affected);
     const outcome = value === undefined ? "missing" : value.kind === "ended" ? "marked" : "ended";
@@ -134,7 +137,7 @@ export class CopiesServer {
       now,
       holders,
       ...was,
-      ...this.#announce(key, now, affected, "end", by, suspect),
+      ...this.#announce(key, now, affected, "end", by, suspect, holders),
     };
   }
 
@@ -153,29 +156,31 @@ export class CopiesServer {
     if (other !== undefined) return refused(other);
     const suspect = this.#suspect(by);
     const stored = this.#store(to, body, 0, deadlines, this.#factsAfter(NONE, by));
-    const holders = this.#holders.get(from) ?? [];
+    const holders = this.#holdersAt(from);
     const affected = withNumbers(this.#affected(value, suspect, by), holders);
     if (stays === undefined) this.#mark(from, value.version, affected);
     else {
       const left = { idleMs: stays.idleMs, absoluteAt: deadlines.absoluteAt };
       this.#store(from, stays.body, value.version, left, this.#factsAfter(affected, { ...by, keep: false }));
     }
-    return { ...stored, holders, ...this.#announce(from, stored.version, affected, "end", by, suspect) };
+    return { ...stored, holders, ...this.#announce(from, stored.version, affected, "end", by, suspect, holders) };
   }
 
   attach(key: Key, holder: Holder): Attached | Gone {
     const value = this.#look(key);
     if (value?.kind !== "record") return { outcome: "gone", ended: value !== undefined };
-    this.#holders.set(key, withHolder(this.#holders.get(key) ?? [], holder));
-    return { outcome: "attached", version: value.version, idleAt: value.idleAt, now: this.#now() };
+    const { version, idleAt } = value;
+    this.#holders.set(key, { until: idleAt, all: withHolder(this.#holdersAt(key), holder) });
+    return { outcome: "attached", version, idleAt, now: this.#now() };
   }
 
   detach(key: Key, holder: Holder): void {
-    this.#holders.set(key, withoutHolder(this.#holders.get(key) ?? [], holder));
+    const { until = 0, all = [] } = this.#holders.get(key) ?? {};
+    this.#holders.set(key, { until, all: withoutHolder(all, holder) });
   }
 
   holders(key: Key): readonly Holder[] {
-    return this.#look(key)?.kind === "record" ? (this.#holders.get(key) ?? []) : [];
+    return this.#look(key)?.kind === "record" ? this.#holdersAt(key) : [];
   }
 
   join(nodeId: NodeId, lastEpoch: number, about: string) {
@@ -219,6 +224,7 @@ export class CopiesServer {
   /** Loses everything, as a server without persistence does when it starts again. */
   loseAll(): void {
     for (const key of this.values.keys()) this.evict(key);
+    this.#holders.clear();
     this.loseLedger();
     this.#roster = roster.emptyRoster;
   }
@@ -235,8 +241,19 @@ export class CopiesServer {
     const value = this.values.get(key);
     if (value === undefined || value.idleAt > this.#now()) return value;
     this.values.delete(key);
-    this.#holders.delete(key);
     return undefined;
+  }
+
+  #holdersAt(key: Key): readonly Holder[] {
+    const { until = 0, all = [] } = this.#holders.get(key) ?? {};
+    if (until > this.#now()) return all;
+    this.#holders.delete(key);
+    return [];
+  }
+
+  #extendHolders(key: Key, until: number): void {
+    const all = this.#holdersAt(key);
+    if (all.length > 0) this.#holders.set(key, { until, all });
   }
 
   /** The ledger doesn't know the writer by its number, as it does from its join on: it was lost, and the number may be another's. */
@@ -296,17 +313,27 @@ export class CopiesServer {
     const now = this.#now();
     const version = next(current, now);
     const facts = { copies: NONE, told: affected, toldUntil: affected.size > 0 ? now + ENGINE_LEASE_MS : 0 };
+    this.#extendHolders(key, now + ENDED_MARK_MS);
     this.values.set(key, { kind: "ended", version, idleAt: now + ENDED_MARK_MS, ...facts, body: Buffer.alloc(0) });
     this.onStored(key, undefined);
   }
 
-  #announce(key: Key, version: number, affected: Numbers, what: string, by: Writer, suspect: boolean) {
+  #announce(
+    key: Key,
+    version: number,
+    affected: Numbers,
+    what: string,
+    by: Writer,
+    suspect: boolean,
+    holders: readonly Holder[] = [],
+  ) {
     const waitFor: Waiting[] = [];
     const strangersMs = suspect ? ENGINE_LEASE_MS : Math.min(this.#strangersUntil - this.#now(), ENGINE_LEASE_MS);
     if (affected.has(-1)) waitFor.push({ number: -1, leftMs: strangersMs });
-    const late = this.#isLate(by);
+    // The writer itself is told if it gave this up, or holds something live.
+    const tellsWriter = this.#isLate(by) || holders.some(({ number }) => number === by.number);
     const message = `drop ${key} ${version} ${by.number} ${by.epoch} ${by.serial} ${what}`;
-    const told = [...affected].filter((number) => number >= 0 && (number !== by.number || late)).sort((a, b) => a - b);
+    const told = [...affected].filter((number) => number >= 0 && (number !== by.number || tellsWriter)).sort((a, b) => a - b);
     for (const number of told) {
       const leftMs = number === by.number ? 0 : this.#leftOf(number, suspect);
       if (leftMs > 0) waitFor.push({ number, leftMs });

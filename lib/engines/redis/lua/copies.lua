@@ -24,6 +24,8 @@ local lost = writer[5] == '2' or (me >= 0 and known[2] ~= writer[2])
 if me >= 0 and known[2] ~= writer[2] then me = -1 end
 local highest = tonumber(known[1] or 0)
 local late = me >= 0 and generation < highest
+-- Whether the writer itself is told: else it sees to its own copy by itself.
+local tells_me = late
 local unannounced, strangers, counts = 0, 0, 0
 
 local function has(high, low, number)
@@ -112,7 +114,7 @@ local function facts_after(high, low, keeps)
 end
 
 -- Once the value stands: tells those nodes, and appends to `reply` whether the writer's own copy counts, whether a message was refused,
--- then for whom the writer waits and for how long. The writer itself is told only if it has given this command up: else it sees to its own copy by itself.
+-- then for whom the writer waits and for how long. It never waits for itself.
 local function announce(key, version, high, low, what, reply)
   table.insert(reply, counts)
   local at = #reply + 1
@@ -123,11 +125,11 @@ local function announce(key, version, high, low, what, reply)
     table.insert(reply, strangers)
   end
   local my_high, my_low = bit_of(me)
-  if not late and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
+  if not tells_me and (high == 0 or high == my_high) and (low == 0 or low == my_low) then return reply end
   local name = string.sub(key, #ledger - 16)
   local message = string.format('drop %s %.0f %s %s %s %s', name, version, writer[1], writer[2], writer[7], what)
   for number = 0, 62 do
-    if has(high, low, number) and (number ~= me or late) then
+    if has(high, low, number) and (number ~= me or tells_me) then
       local left = number ~= me and left_of(number) or 0
       if left > 0 then
         table.insert(reply, number)

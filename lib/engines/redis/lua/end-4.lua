@@ -14,5 +14,5 @@ redis.call('DEL', KEYS[1])
 local holders, high, low = with_holders(KEYS[3], affected(version > 0 and facts or nil))
 local stays_until = now + tonumber(ARGV[1])
 store('E', KEYS[1], version, stays_until, facts_after(high, low, false), '')
-if #holders > 0 then redis.call('PEXPIREAT', KEYS[3], stays_until) end
+if #holders > 0 then redis.call('PEXPIREAT', KEYS[3], stays_until - 1) end
 return announce(KEYS[1], now, high, low, 'end', { state, now, holders, body })

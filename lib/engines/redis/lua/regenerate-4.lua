@@ -20,6 +20,6 @@ else
   store('R', KEYS[1], version, idle_deadline(ARGV[6], ARGV[3]), facts_after(high, low, false), ARGV[7])
 end
 -- What is live goes by the old id, which is over either way.
-if #holders > 0 then redis.call('PEXPIREAT', KEYS[3], stays_until) end
+if #holders > 0 then redis.call('PEXPIREAT', KEYS[3], stays_until - 1) end
 table.insert(reply, holders)
 return announce(KEYS[1], reply[1], high, low, 'end', reply)
