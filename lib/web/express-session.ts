@@ -14,6 +14,7 @@ import { Sessions } from "../sessions.js";
 import { answer, answerInTurn } from "./callback.js";
 import { Origin } from "./origin.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
+import { makeTabular } from "./tabular.js";
 
 type Callback<T> = (error: unknown, value?: T) => void;
 /** What express-session stores: plain data with a cookie. */
@@ -105,6 +106,7 @@ export class AnynodeStore extends session.Store {
   }
 
   override createSession(req: Request, data: Data): session.Session & Data {
+    makeTabular(req);
     const origin = this.#given.get(data);
     const made = super.createSession(req, data);
     if (origin !== undefined) this.#origins.set(made, origin);

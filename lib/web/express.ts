@@ -23,6 +23,7 @@ import {
 import { HeldResponse, isHoldable } from "./held-response.js";
 import type { Host } from "./host.js";
 import { Lifecycle } from "./lifecycle.js";
+import { makeTabular } from "./tabular.js";
 import { lastingOf } from "./watch.js";
 
 export { ExpressSession } from "./express-object.js";
@@ -82,6 +83,7 @@ export function session<Req extends Incoming = Incoming>(
   const settings = expressSettingsOf(sessions, options);
   return function anynodeSession(req, res, next) {
     if (req.session || settings.none?.(req)) return next();
+    makeTabular(req);
     const host = new ExpressHost(sessions, settings, req, next);
     const { path } = host.lifecycle.cookieSettings;
     if (path !== undefined && path !== "/" && !isBelow(pathOf(req), path)) return next();
