@@ -130,7 +130,7 @@ export class Commits {
       if (jobs.length === 0 || record === undefined) return current;
       if (record === current?.record) return this.#resolve(jobs, current);
       const sentAt = this.#clock.monotonic();
-      const body = this.#codec.encode(record, key);
+      const body = this.#codec.encode(record, key, current?.record);
       const writing = this.#copies.writing(
         key,
         jobs.every((job) => job.keeps),

@@ -51,9 +51,9 @@ export class Codec {
     this.#keyring = keyring;
   }
 
-  /** Sealed if the keyring has a key for it. Throws SESSION_TOO_LARGE for what is out of bounds. */
-  encode(record: SessionRecord, key: Key): Buffer {
-    const payload = payloadOf(record, this.#boundOf(key));
+  /** Sealed if the keyring has a key for it. Throws SESSION_TOO_LARGE for what is out of bounds. `known`: see `payloadOf`. */
+  encode(record: SessionRecord, key: Key, known?: SessionRecord): Buffer {
+    const payload = payloadOf(record, this.#boundOf(key), known);
     const small = payload.length > COMPRESS_ABOVE_BYTES ? compressed(payload) : undefined;
     const flags = small === undefined ? 0 : COMPRESSED;
     const { sealing } = this.#keyring;
@@ -96,8 +96,9 @@ export class Codec {
 
   #openPlain(body: Buffer, key: Key): Buffer | Unreadable {
     if (!this.#keyring.readsPlain) return { outcome: "plain" };
-    if (body.length < PREFIX_BYTES + FIXED_BYTES || checksum(body, key) !== body.readUInt32BE(2)) return { outcome: "damaged" };
-    return body.subarray(PREFIX_BYTES);
+    if (body.length < PREFIX_BYTES + FIXED_BYTES) return { outcome: "damaged" };
+    const stored = body.subarray(PREFIX_BYTES);
+    return checksum(body[1] ?? 0, stored, key) === body.readUInt32BE(2) ? stored : { outcome: "damaged" };
   }
 
   /** Where a record is, unambiguously: sealed along, so that it opens nowhere else. */
@@ -129,14 +130,16 @@ function plain(flags: number, stored: Buffer, key: Key): Buffer {
   const body = Buffer.allocUnsafe(PREFIX_BYTES + stored.length);
   body[0] = PLAIN;
   body[1] = flags;
+  body.writeUInt32BE(checksum(flags, stored, key), 2);
   body.set(stored, PREFIX_BYTES);
-  body.writeUInt32BE(checksum(body, key), 2);
   return body;
 }
 
-function checksum(body: Buffer, key: Key): number {
-  return crc32(body.subarray(PREFIX_BYTES), crc32(body.subarray(0, 2), crc32(key)));
+function checksum(flags: number, stored: Buffer, key: Key): number {
+  return crc32(stored, crc32(flags === COMPRESSED ? COMPRESSED_HEAD : HEAD, crc32(key)));
 }
+const HEAD = Buffer.from([PLAIN, 0]);
+const COMPRESSED_HEAD = Buffer.from([PLAIN, COMPRESSED]);
 
 function sealed(sealing: SealingKey, flags: number, stored: Buffer, place: string): Buffer {
   const head = Buffer.from(`\0\0\0${sealing.id}`, "latin1");

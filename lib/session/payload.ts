@@ -13,39 +13,67 @@ const MAX_ATTRIBUTES = 1024;
 /** Parsing so many takes about 10 ms, wherever they are nested. */
 export const MAX_VALUES = 100_000;
 
-/** Throws SESSION_TOO_LARGE over `maxBytes`, 1,024 attributes, 100,000 values or 200 levels, ATTRIBUTE_INVALID for what isn't JSON. */
-export function payloadOf({ header, attributes }: SessionRecord, maxBytes: number): Buffer {
+/**
+ * Throws SESSION_TOO_LARGE over `maxBytes`, 1,024 attributes, 100,000 values or 200 levels, ATTRIBUTE_INVALID for what isn't JSON.
+ * `known`: a record that was read, or written, before: what it has in common with this one is sound.
+ */
+export function payloadOf(record: SessionRecord, maxBytes: number, known?: SessionRecord): Buffer {
+  const { header, attributes } = record;
   if (attributes.size > MAX_ATTRIBUTES) throw tooLarge(`${attributes.size} attributes`, `${MAX_ATTRIBUTES}`);
   const texts = [header.user, header.cookie, header.client, header.movedTo];
   for (const [name, text] of attributes) texts.push(name, text);
-  const lengths = texts.map((text) => Buffer.byteLength(text));
-  // A length takes five bytes at the most.
-  const bytes = lengths.reduce((sum, length) => sum + length, FIXED_BYTES + 5 * lengths.length);
+  const segments = asciiOf(texts) ?? bytesOf(texts);
+  const bytes = FIXED_BYTES + segments.length;
   if (bytes > maxBytes) throw tooLarge(`${bytes} bytes`, `${maxBytes} bytes (maxBytes)`);
-  refuseUnreadable(header.cookie === "" ? attributes.values() : [header.cookie, ...attributes.values()]);
+  // Fewer bytes can't hold too many values.
+  refuseUnreadable(record, bytes < MAX_VALUES ? known : undefined);
   const payload = Buffer.allocUnsafe(bytes);
   let at = payload.writeUIntBE(header.createdAt, 0, 6);
   at = payload.writeUIntBE(header.absoluteAt, at, 6);
   at = payload.writeUIntBE(header.idleMs, at, 6);
   at = payload.writeUIntBE(header.authenticatedAt, at, 6);
-  for (const [i, text] of texts.entries()) {
-    let rest = lengths[i] ?? 0;
-    for (; rest > 127; rest >>>= 7) payload[at++] = (rest & 127) | 128;
-    payload[at++] = rest;
-    at += payload.write(text, at, "utf8");
-  }
-  return payload.subarray(0, at);
+  if (typeof segments === "string") payload.write(segments, at, "latin1");
+  else payload.set(segments, at);
+  return payload;
 }
 
-function refuseUnreadable(texts: Iterable<string>): void {
-  let values = 0;
+/** The segments as a text of one byte a character, if all of `texts` is ASCII: one long text is written faster than many short ones. */
+function asciiOf(texts: readonly string[]): string | undefined {
+  let segments = "";
+  let long = 0;
   for (const text of texts) {
-    const judgement = judgeJson(text);
-    if (judgement === "too deep") throw tooLarge("an attribute nested too deep", `${MAX_DEPTH} levels`);
-    if (judgement === "malformed") throw new AnynodeError("ATTRIBUTE_INVALID", "An attribute's text isn't JSON.");
-    values += judgement;
-    if (values > MAX_VALUES) throw tooLarge(`over ${MAX_VALUES} values`, `${MAX_VALUES}`);
+    const length = lengthOf(text.length);
+    long += length.length - 1;
+    segments += length + text;
   }
+  // In UTF-8 those bytes of a length that have their highest bit set would be two; and all else if it isn't ASCII.
+  return Buffer.byteLength(segments) === segments.length + long ? segments : undefined;
+}
+
+function bytesOf(texts: readonly string[]): Buffer {
+  return Buffer.concat(texts.flatMap((text) => [Buffer.from(lengthOf(Buffer.byteLength(text)), "latin1"), Buffer.from(text)]));
+}
+
+/** Seven bits a byte, the lowest first; all but the last byte have the highest bit set. A character is a byte. */
+function lengthOf(length: number): string {
+  let text = "";
+  let rest = length;
+  for (; rest > 127; rest >>>= 7) text += String.fromCharCode((rest & 127) | 128);
+  return text + String.fromCharCode(rest);
+}
+
+function refuseUnreadable({ header, attributes }: SessionRecord, known: SessionRecord | undefined): void {
+  let values = 0;
+  if (header.cookie !== "" && header.cookie !== known?.header.cookie) values += valuesIn(header.cookie);
+  for (const [name, text] of attributes) if (text !== known?.attributes.get(name)) values += valuesIn(text);
+  if (values > MAX_VALUES) throw tooLarge(`over ${MAX_VALUES} values`, `${MAX_VALUES}`);
+}
+
+function valuesIn(text: string): number {
+  const judgement = judgeJson(text);
+  if (judgement === "too deep") throw tooLarge("an attribute nested too deep", `${MAX_DEPTH} levels`);
+  if (judgement === "malformed") throw new AnynodeError("ATTRIBUTE_INVALID", "An attribute's text isn't JSON.");
+  return judgement;
 }
 
 function tooLarge(is: string, bound: string): AnynodeError {
