@@ -34,6 +34,7 @@ import type {
   Touched,
 } from "./engine.js";
 import { withHolder, withoutHolder } from "./holders.js";
+import { Bell } from "./lmdb/bell.js";
 import { Environment, MAP_BYTES } from "./lmdb/environment.js";
 import { holdersAt, storeHolders } from "./lmdb/holdings.js";
 import { Mailbox } from "./lmdb/mailbox.js";
@@ -263,7 +264,7 @@ class LmdbEngine implements Engine {
       const environment = await within(this.#clock, this.#deadlineMs, Environment.open(this.#dir));
       const [clock, deadlineMs, limitBytes] = [this.#clock, this.#deadlineMs, this.#limitBytes];
       const writer = new Writer(environment, { clock, deadlineMs, limitBytes });
-      const mailbox = new Mailbox(environment, writer, clock);
+      const mailbox = new Mailbox(environment, writer, clock, new Bell(this.#dir));
       const sweep = new Sweep(environment, writer, mailbox, clock, SLOTS);
       this.#opened = { environment, writer, mailbox, sweep };
       if (!this.#closing) sweep.start();

@@ -10,8 +10,10 @@ import { type Clock, systemClock } from "../../lib/clock.js";
 import { ENDED_MARK_MS, type Engine } from "../../lib/engines/engine.js";
 import { Environment } from "../../lib/engines/lmdb/environment.js";
 import { type Child, startChild } from "../support/child.js";
+import { manualClock } from "../support/manual-clock.js";
 import { movableClock } from "../support/movable-clock.js";
 import { keyFor } from "../support/names.js";
+import { until } from "../support/until.js";
 
 const { ANYNODE_FULL } = process.env;
 const full = ANYNODE_FULL === "1";
@@ -115,6 +117,27 @@ describe("several processes", () => {
     await subscription.close();
     expect(got).toEqual(Array.from({ length: 300 }, (_, i) => String(i)));
     expect(await countOf("p")).toBe(300);
+  });
+
+  /** A clock on which nobody ever looks by themselves. */
+  const standing = (): Clock => ({ ...manualClock(), after: () => () => {} });
+
+  test("the bell wakes whoever reads, whenever their next look would be", async () => {
+    const [one, other] = [engineHere({ clock: standing() }), engineHere({ clock: standing() })];
+    const got: string[] = [];
+    await other.subscribe("news", (message) => got.push(message));
+    await one.publish("news", "heard");
+    await until("the bell was heard", () => got.length === 1);
+    expect(statSync(join(dir, "bell")).mode & 0o777).toBe(0o600);
+  });
+
+  test("where no bell can hang the next look finds what there is", async () => {
+    await engineHere().nodes();
+    mkdirSync(join(dir, "bell"), { mode: 0o200 });
+    const got: string[] = [];
+    await engineHere().subscribe("news", (message) => got.push(message));
+    await engineHere().publish("news", "found");
+    await until("a look has found it", () => got.length === 1);
   });
 });
 

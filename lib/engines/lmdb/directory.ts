@@ -3,8 +3,9 @@
  */
 import { chmod, mkdir, readdir, stat } from "node:fs/promises";
 import { AnynodeError } from "../../errors.js";
+import { BELL } from "./bell.js";
 
-const OURS = new Set(["data.mdb", "lock.mdb"]);
+const OURS = new Set(["data.mdb", "lock.mdb", BELL]);
 
 /** Makes or checks the directory. Rejects with OPTION_INVALID, naming it and the cure. */
 export async function prepareDirectory(dir: string): Promise<void> {

@@ -1,9 +1,11 @@
 /**
- * The channel: messages are numbered rows of the environment, which every process with a subscription reads every 20 ms.
+ * The channel: messages are numbered rows of the environment, which every process with a subscription reads every 20 ms, and when the
+ * bell rings.
  * The invariant: rows are numbered in commit order, and a reader goes on at the number after its last one, so each subscriber
  * gets each message once and in order. A process that doesn't read for {@link KEEP_MS} misses what was removed meanwhile.
  */
 import type { Clock } from "../../clock.js";
+import type { Bell } from "./bell.js";
 import type { Environment } from "./environment.js";
 import type { Writer } from "./writer.js";
 
@@ -25,15 +27,18 @@ export class Mailbox {
   readonly #environment: Environment;
   readonly #writer: Writer;
   readonly #clock: Clock;
+  readonly #bell: Bell;
   readonly #listeners = new Set<Listener>();
   /** The number of the next message to read. */
   #next = 0;
   #cancelPoll: (() => void) | undefined;
+  #mute: (() => void) | undefined;
 
-  constructor(environment: Environment, writer: Writer, clock: Clock) {
+  constructor(environment: Environment, writer: Writer, clock: Clock, bell: Bell) {
     this.#environment = environment;
     this.#writer = writer;
     this.#clock = clock;
+    this.#bell = bell;
   }
 
   async publish(channel: string, message: string): Promise<void> {
@@ -44,6 +49,7 @@ export class Mailbox {
       const kept = this.#removeOld(first, next, now, REMOVED_PER_PUBLISH);
       this.#writer.put(RANGE, encodeRange(kept, next + 1));
     });
+    this.#bell.ring();
     this.#deliver();
   }
 
@@ -60,6 +66,7 @@ export class Mailbox {
     if (this.#listeners.size === 0) {
       this.#next = next;
       this.#pollLater();
+      this.#mute = this.#bell.listen(() => this.#deliver());
     }
     const listener: Listener = { channel, onMessage, from: next };
     this.#listeners.add(listener);
@@ -72,6 +79,8 @@ export class Mailbox {
     this.#listeners.clear();
     this.#cancelPoll?.();
     this.#cancelPoll = undefined;
+    this.#mute?.();
+    this.#mute = undefined;
   }
 
   #pollLater(): void {
