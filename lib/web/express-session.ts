@@ -13,6 +13,7 @@ import type { Loaded } from "../session/record.js";
 import { Sessions } from "../sessions.js";
 import { answer, answerInTurn } from "./callback.js";
 import { Origin } from "./origin.js";
+import { inOnePacket } from "./packet.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
 import { makeTabular } from "./tabular.js";
 
@@ -47,7 +48,7 @@ export class AnynodeStore extends session.Store {
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */
   override set(sid: string, session: Data, callback?: Callback<void>): Promise<void> {
-    return answer(this.#set(sid, session), callback);
+    return answer(inOnePacket(session, this.#set(sid, session)), callback);
   }
 
   /** Extends the session's life, and stores its cookie settings if they changed. Mostly costs nothing. */
