@@ -6,7 +6,7 @@ class ClosingLine {
   onRunComplete(_contexts, results) {
     const failed = results.numFailedTests + results.numPendingTests + results.numTodoTests + results.numRuntimeErrorTestSuites;
     const tally = process.env.ANYNODE_TALLY;
-    if (tally !== undefined) writeFileSync(tally, `${results.numPassedTests} passed, ${failed} failed\n`);
+    if (tally !== undefined) writeFileSync(tally, JSON.stringify({ passed: results.numPassedTests, failed }));
   }
 }
 module.exports = ClosingLine;
