@@ -3,7 +3,7 @@ import { type RedisServer, startRedis } from "../test/support/redis.js";
 import { Connections } from "./connections.js";
 import { type Ratio, ratio } from "./ratio.js";
 import { ServerProcess } from "./server-process.js";
-import { redisSubjects, type SubjectName } from "./subjects.js";
+import { isOnKoa, redisSubjects, type SubjectName } from "./subjects.js";
 
 interface Node {
   readonly server: ServerProcess;
@@ -24,7 +24,7 @@ export interface Alternation {
 /** Each of ours against connect-redis. */
 export async function alternations(names: readonly SubjectName[], rounds: number): Promise<Alternation[]> {
   const other = "connect-redis";
-  const ours = names.filter((name) => name !== other && redisSubjects.includes(name));
+  const ours = names.filter((name) => name !== other && redisSubjects.includes(name) && !isOnKoa(name));
   if (ours.length === 0 || !names.includes(other)) return [];
   const fleets: Fleet[] = [];
   const measured = new Map<SubjectName, number[]>();

@@ -1,6 +1,7 @@
 /** The bars of the project's issues that are a matter of cost, each held against what was measured. */
 import type { Alternation } from "./alternation.js";
 import type { Latency } from "./latency.js";
+import type { MiddlewareFigures } from "./middleware.js";
 import type { Ratio } from "./ratio.js";
 import type { RedisCost } from "./redis-cost.js";
 import type { RedisMemory } from "./redis-memory.js";
@@ -33,7 +34,15 @@ export interface RedisFigures {
 export interface Figures {
   readonly machine: { readonly cpus: number; readonly node: string; readonly redis: string };
   readonly date: string;
-  readonly options: { readonly rounds: number; readonly requestsPerSlice: number; readonly connections: number };
+  readonly options: {
+    readonly rounds: number;
+    /** Requests right before each slice, unmeasured. */
+    readonly warmInPerSlice: number;
+    readonly requestsPerSlice: number;
+    readonly connections: number;
+  };
+  /** In process, without a server. */
+  readonly middleware?: MiddlewareFigures | undefined;
   readonly routes: readonly RouteFigures[];
   readonly comparisons: readonly Comparison[];
   readonly redis: readonly RedisFigures[];
@@ -65,6 +74,7 @@ export const comparisons: readonly { ours: SubjectName; other: SubjectName; atLe
   { ours: "native-redis", other: "bare", readAtLeast: 0.83 },
   { ours: "native-redis", other: "connect-redis", atLeast: 1.4, readAtLeast: 1.5 },
   { ours: "native-redis", other: "memory-store", readAtLeast: 1.7 },
+  { ours: "native-koa-redis", other: "koa-session-redis", readAtLeast: 1.5 },
 ];
 
 export function bars(figures: Figures): Bar[] {
@@ -78,7 +88,7 @@ export function bars(figures: Figures): Bar[] {
   }
   const theirs = figures.redis.find(({ subject }) => subject === "connect-redis");
   for (const { subject, read, memory } of figures.redis) {
-    if (subject === "connect-redis") continue;
+    if (subject === "connect-redis" || subject === "koa-session-redis") continue;
     const { commandsPerRequest: commands, changesPerRequest: changes } = read;
     const most = subject === "anynode-redis-checked" ? 1 : 0.02;
     const bound = `<= ${most}`;
@@ -97,7 +107,33 @@ export function bars(figures: Figures): Bar[] {
       passed: weight <= heaviest,
     });
   }
-  return [...all, ...latencyBars(figures), ...alternationBars(figures)];
+  return [...middlewareBars(figures), ...all, ...latencyBars(figures), ...alternationBars(figures)];
+}
+
+/** Of reads from the near cache. */
+function middlewareBars({ middleware }: Figures): Bar[] {
+  const cheaper = middleware?.cheaper.find((one) => one.middleware === "native-redis" && one.use === "read");
+  const growth = middleware?.growth.find((one) => one.middleware === "native-redis" && one.use === "read");
+  const all: Bar[] = [];
+  if (cheaper !== undefined) {
+    const measured = cheaper.ratio.low;
+    const what = "native-redis vs memory-store, alone, read: efficiency, lower end";
+    all.push({ what, measured, bound: ">= 6", passed: measured >= 6 });
+  }
+  if (growth !== undefined) {
+    const [byBytes, perAttribute] = [growth.byBytes.mean, growth.perAttribute.mean];
+    // What doesn't grow is still two figures of a few microseconds, each the difference of two that are measured.
+    all.push(
+      { what: "native-redis, alone, read: 50 KB ÷ 0.5 KB", measured: byBytes, bound: "<= 1.1", passed: byBytes <= 1.1 },
+      {
+        what: "native-redis, alone, read: µs per attribute",
+        measured: perAttribute,
+        bound: "<= 0.4",
+        passed: perAttribute <= 0.4,
+      },
+    );
+  }
+  return all;
 }
 
 /** Of those that read from copies; the others' figures are there to compare. */

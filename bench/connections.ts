@@ -7,7 +7,7 @@ import { connect, type Socket } from "node:net";
 
 export interface Reply {
   readonly body: string;
-  /** What a Set-Cookie header set, as a Cookie header sends it back; else empty. */
+  /** What Set-Cookie headers set (koa-session's signature is one of its own), as a Cookie header sends it back; else empty. */
   readonly cookie: string;
 }
 
@@ -55,6 +55,10 @@ function requestOf(path: string, cookie: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: bench\r\n${cookie && `Cookie: ${cookie}\r\n`}\r\n`;
 }
 
+function cookieOf(head: string): string {
+  return [...head.matchAll(/^set-cookie: ([^;\r]+)/gim)].map(([, cookie]) => cookie).join("; ");
+}
+
 function exchange(socket: Socket, request: string): Promise<Reply> {
   return new Promise((resolve, reject) => {
     let received = "";
@@ -70,7 +74,7 @@ function exchange(socket: Socket, request: string): Promise<Reply> {
       const length = Number(/content-length: (\d+)/i.exec(received)?.[1]);
       if (received.length < head + 4 + length) return;
       if (!received.startsWith("HTTP/1.1 200")) settle(() => reject(new Error(`answered: ${received.slice(0, 300)}`)));
-      else settle(() => resolve({ body: received.slice(head + 4), cookie: /set-cookie: ([^;\r]+)/i.exec(received)?.[1] ?? "" }));
+      else settle(() => resolve({ body: received.slice(head + 4), cookie: cookieOf(received.slice(0, head)) }));
     };
     socket.on("data", onData).on("close", onClose).on("error", onClose);
     socket.write(request);

@@ -2,8 +2,9 @@
 import { type RedisServer, startRedis } from "../test/support/redis.js";
 import { Connections } from "./connections.js";
 import { Delay } from "./delay.js";
+import { median } from "./ratio.js";
 import { ServerProcess } from "./server-process.js";
-import { redisSubjects, type SubjectName } from "./subjects.js";
+import { isOnKoa, redisSubjects, type SubjectName } from "./subjects.js";
 
 const EACH_WAY_MS = 1;
 const PER_ROUND = 50;
@@ -28,7 +29,7 @@ interface Measured {
 }
 
 export async function latencies(names: readonly SubjectName[], rounds: number): Promise<Latency[]> {
-  const subjects = names.filter((name) => redisSubjects.includes(name));
+  const subjects = names.filter((name) => redisSubjects.includes(name) && !isOnKoa(name));
   if (subjects.length === 0) return [];
   const all: Measured[] = [];
   try {
@@ -68,10 +69,6 @@ async function timed({ connections, cookie, tookMs }: Measured, requests: number
     await connections.send(0, "/read", cookie);
     tookMs.push(performance.now() - startedAt);
   }
-}
-
-function median(all: readonly number[]): number {
-  return all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)] ?? Number.NaN;
 }
 
 function portOf({ port }: RedisServer): number {

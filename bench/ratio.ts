@@ -1,23 +1,35 @@
 /** Ratios of paired figures: the mean of the log-ratios and its 95 % interval, so that what drifts in one run cancels out. */
 
-export interface Ratio {
+export interface Interval {
   readonly mean: number;
   readonly low: number;
   readonly high: number;
+}
+export interface Ratio extends Interval {
   readonly pairs: number;
 }
 
 /** `ratio(theirs, ours)`: how many times ours goes into theirs. The lists are paired by round. */
 export function ratio(numerators: readonly number[], denominators: readonly number[]): Ratio {
   const logs = numerators.map((numerator, round) => Math.log(numerator / (denominators[round] ?? Number.NaN)));
-  const mean = average(logs);
-  const variance = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / (logs.length - 1);
-  const half = tQuantile(logs.length - 1) * Math.sqrt(variance / logs.length);
-  return { mean: Math.exp(mean), low: Math.exp(mean - half), high: Math.exp(mean + half), pairs: logs.length };
+  const { mean, low, high } = interval(logs);
+  return { mean: Math.exp(mean), low: Math.exp(low), high: Math.exp(high), pairs: logs.length };
+}
+
+/** The mean and its 95 % interval. */
+export function interval(figures: readonly number[]): Interval {
+  const mean = average(figures);
+  const variance = figures.reduce((sum, figure) => sum + (figure - mean) ** 2, 0) / (figures.length - 1);
+  const half = tQuantile(figures.length - 1) * Math.sqrt(variance / figures.length);
+  return { mean, low: mean - half, high: mean + half };
 }
 
 export function average(figures: readonly number[]): number {
   return figures.reduce((sum, figure) => sum + figure, 0) / figures.length;
+}
+
+export function median(figures: readonly number[]): number {
+  return figures.toSorted((a, b) => a - b)[Math.floor(figures.length / 2)] ?? Number.NaN;
 }
 
 /** Student's t for a two-sided 95 % interval: a table for few degrees of freedom, the usual expansion beyond. */

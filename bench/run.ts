@@ -9,28 +9,45 @@ import { parseArgs } from "node:util";
 import { alternations } from "./alternation.js";
 import { bars, comparisons, type Figures, type RedisFigures } from "./bars.js";
 import { latencies } from "./latency.js";
+import { type Effort, middlewareAlone } from "./middleware.js";
 import { average, ratio } from "./ratio.js";
 import { redisCost } from "./redis-cost.js";
 import { redisMemory } from "./redis-memory.js";
 import { report } from "./report.js";
-import { type Route, type Slice, Subject } from "./subject.js";
+import { shuffled } from "./shuffled.js";
+import { type Route, routes, type Slice, Subject } from "./subject.js";
 import { isSubjectName, type SubjectName, subjectNames } from "./subjects.js";
 
 const HELP = `npm run bench -- [options]
   --rounds N     rounds, of which each gives a pair of figures to every comparison (default 100; 15 or more tell something)
   --only a,b     only these subjects: ${subjectNames.join(", ")}
+                 (the middleware alone, in process: memory-store, native-memory, native-redis)
+  --alone        only the middleware alone, in process; no servers
   --quick        3 short rounds: whether it works, not how fast it is
-  --help         this text`;
+  --help         this text
+
+npm run bench -- --profile [subject] [options]
+                 where the microseconds of the subject's server go (default native-redis), by a CPU profile under load
+  --route R      read (default) or write
+  --keep FILE    also writes the profile there, for a browser's developer tools (FILE.cpuprofile)
+  --quick        fewer requests`;
 
 const CONNECTIONS = 16;
 const SESSIONS = 200;
 /** Rounds of what takes several processes for a subject. */
 const FEW = 15;
-const ROUTES: readonly Route[] = ["read", "write"];
+/** Rounds of the middleware alone, of which each is 15 cases. */
+const MIDDLEWARE_ROUNDS = 20;
+/** Requests before each slice: what is in the caches by then is its own, not what the others left while they had their turns. */
+const WARM_IN = 200;
 
 interface Options {
   readonly rounds: number;
+  /** Those with a server. */
   readonly names: readonly SubjectName[];
+  /** Those whose middleware is measured alone. */
+  readonly alone: readonly SubjectName[];
+  readonly effort: Effort;
   readonly requests: number;
   readonly warmUp: number;
   readonly redisSessions: number;
@@ -40,21 +57,27 @@ async function main(): Promise<void> {
   const options = readOptions();
   if (options === undefined) return console.log(HELP);
   const subjects: Subject[] = [];
+  // A Redis on its way out doesn't keep this process up, and for a moment there may be nothing else that does.
+  const upright = setInterval(() => {}, 60_000);
   try {
+    // First, while nothing else runs.
+    console.log("measuring the middleware alone");
+    const middleware = await middlewareAlone(options.alone, options.effort);
     for (const name of options.names) {
       console.log(`starting ${name}`);
       const subject = await Subject.start(name, CONNECTIONS);
       subjects.push(subject);
       await subject.signIn(SESSIONS);
-      for (const route of ROUTES) await subject.slice(route, options.warmUp);
+      for (const route of routes) await subject.slice(route, options.warmUp);
     }
-    const figures = await measure(subjects, options);
+    const figures = { ...(await measure(subjects, options)), middleware };
     console.log(`\n${report(figures)}`);
     const folder = join(__dirname, "results");
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, "latest.json"), `${JSON.stringify({ ...figures, bars: bars(figures) }, rounded, 2)}\n`);
   } finally {
     for (const subject of subjects) await subject.stop();
+    clearInterval(upright);
   }
 }
 
@@ -64,8 +87,8 @@ async function measure(subjects: readonly Subject[], options: Options): Promise<
   return {
     machine: { cpus: availableParallelism(), node: process.version, redis: await redisVersion(subjects) },
     date: new Date().toISOString(),
-    options: { rounds: options.rounds, requestsPerSlice: options.requests, connections: CONNECTIONS },
-    routes: ROUTES.flatMap((route) =>
+    options: { rounds: options.rounds, warmInPerSlice: WARM_IN, requestsPerSlice: options.requests, connections: CONNECTIONS },
+    routes: routes.flatMap((route) =>
       options.names.map((subject) => ({
         subject,
         route,
@@ -76,7 +99,7 @@ async function measure(subjects: readonly Subject[], options: Options): Promise<
     comparisons: comparisons
       .filter(({ ours, other }) => options.names.includes(ours) && options.names.includes(other))
       .flatMap(({ ours, other }) =>
-        ROUTES.map((route) => ({
+        routes.map((route) => ({
           ours,
           other,
           route,
@@ -93,12 +116,14 @@ async function measure(subjects: readonly Subject[], options: Options): Promise<
 async function rounds(subjects: readonly Subject[], { rounds, requests }: Options) {
   const slices = new Map<string, Slice[]>();
   const of = (name: SubjectName, route: Route) => slices.get(`${name} ${route}`) ?? [];
-  for (let round = 1; round <= rounds; round++) {
+  for (let round = 1; subjects.length > 0 && round <= rounds; round++) {
     const startedAt = performance.now();
     // All subjects on one route, one right after the other: what is compared lies a second apart at the most.
-    for (const route of shuffled(ROUTES))
-      for (const subject of shuffled(subjects))
+    for (const route of shuffled(routes))
+      for (const subject of shuffled(subjects)) {
+        await subject.slice(route, WARM_IN);
         slices.set(`${subject.name} ${route}`, [...of(subject.name, route), await subject.slice(route, requests)]);
+      }
     if (round % 10 === 0 || round === rounds)
       console.log(`round ${round} of ${rounds}: ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
   }
@@ -131,6 +156,7 @@ function readOptions(): Options | undefined {
     options: {
       rounds: { type: "string" },
       only: { type: "string" },
+      alone: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -144,14 +170,11 @@ function readOptions(): Options | undefined {
   const size = values.quick
     ? { requests: 500, warmUp: 1_000, redisSessions: 200 }
     : { requests: 500, warmUp: 8_000, redisSessions: 801 };
-  return { rounds, names: names.filter(isSubjectName), ...size };
-}
-
-function shuffled<T>(list: readonly T[]): T[] {
-  return list
-    .map((value) => ({ value, at: Math.random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ value }) => value);
+  const effort = values.quick
+    ? { rounds, warmUp: 300, sliceMicros: 10_000 }
+    : { rounds: Math.min(rounds, MIDDLEWARE_ROUNDS), warmUp: 1_200, sliceMicros: 30_000 };
+  const named = names.filter(isSubjectName);
+  return { rounds, names: values.alone ? [] : named, alone: named, effort, ...size };
 }
 
 function rounded(_key: string, value: unknown): unknown {

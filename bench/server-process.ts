@@ -1,56 +1,35 @@
-/** The process that serves one subject: started, asked for its CPU time, stopped. */
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
+/** The process that serves one subject: started, asked for its CPU time or its profile, stopped. */
+import { Child } from "./child.js";
 import type { SubjectName } from "./subjects.js";
 
 export class ServerProcess {
   readonly port: number;
-  readonly #process: ChildProcess;
+  readonly #child: Child;
 
-  private constructor(child: ChildProcess, port: number) {
-    this.#process = child;
+  private constructor(child: Child, port: number) {
+    this.#child = child;
     this.port = port;
   }
 
   static async start(name: SubjectName, redisUrl: string, directory: string): Promise<ServerProcess> {
-    // Compiled by scripts/bench.mjs; the counts (test/process/bench.test.ts) don't mind a loader.
-    const compiled = process.env["BENCH_SERVER"];
-    const child = fork(compiled ?? join(__dirname, "server.ts"), [name, redisUrl, directory], {
-      execArgv: [...(compiled === undefined ? ["--import", "tsx"] : []), ...profiling(name)],
-      env: { ...process.env, NODE_ENV: "production" },
-    });
-    const port = await Promise.race([
-      answer(child, "port"),
-      once(child, "exit").then(() => Promise.reject(new Error(`${name}: didn't start`))),
-    ]);
-    return new ServerProcess(child, Number(port));
+    const child = new Child("server", [name, redisUrl, directory]);
+    return new ServerProcess(child, Number(await child.answer("port")));
   }
 
   /** User and system time so far, in microseconds. */
   async cpuMicros(): Promise<number> {
-    const answered = answer(this.#process, "cpu");
-    this.#process.send("cpu");
-    const { user, system } = Object(await answered);
+    const { user, system } = Object(await this.#child.answer("cpu", { ask: "cpu" }));
     return Number(user) + Number(system);
   }
 
-  async stop(): Promise<void> {
-    if (this.#process.exitCode !== null) return;
-    const exited = once(this.#process, "exit");
-    this.#process.disconnect();
-    await exited;
+  /** What the process does meanwhile, as JSON of the kind that .cpuprofile files hold. */
+  async profile(during: () => Promise<unknown>): Promise<string> {
+    await this.#child.answer("profiling", { ask: "profile" });
+    await during();
+    return String(await this.#child.answer("profile", { ask: "end profile" }));
   }
-}
 
-/** The next message's property of that name. */
-async function answer(child: ChildProcess, name: "port" | "cpu"): Promise<unknown> {
-  const [message] = await once(child, "message");
-  return Object(message)[name];
-}
-
-/** `BENCH_PROFILE=<dir>` writes CPU profiles of each subject's process (one is that of the loader's thread) to a folder there. */
-function profiling(name: SubjectName): string[] {
-  const { BENCH_PROFILE } = process.env;
-  return BENCH_PROFILE ? ["--cpu-prof", `--cpu-prof-dir=${join(BENCH_PROFILE, name)}`] : [];
+  stop(): Promise<void> {
+    return this.#child.stop();
+  }
 }

@@ -7,7 +7,12 @@ import { Connections } from "./connections.js";
 import { ServerProcess } from "./server-process.js";
 import { redisSubjects, type SubjectName, USER_NAME } from "./subjects.js";
 
-export type Route = "read" | "write";
+export const routes = ["read", "write"] as const;
+export type Route = (typeof routes)[number];
+
+export function isRoute(text: string): text is Route {
+  return routes.some((route) => route === text);
+}
 
 /** One stretch of load on one subject. */
 export interface Slice {
@@ -61,6 +66,11 @@ export class Subject {
     const [seconds, cpuAfter] = [(performance.now() - startedAt) / 1_000, await this.#server.cpuMicros()];
     if (route === "read" && replies.some(({ body }) => body !== USER_NAME)) throw new Error(`${this.name}: a session was lost`);
     return { cpuMicrosPerRequest: (cpuAfter - cpuBefore) / requests, requestsPerSecond: requests / seconds };
+  }
+
+  /** A CPU profile of the server while it answers that many. */
+  profile(route: Route, requests: number): Promise<string> {
+    return this.#server.profile(() => this.slice(route, requests));
   }
 
   async stop(): Promise<void> {

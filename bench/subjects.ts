@@ -18,6 +18,8 @@ export const subjectNames = [
   "anynode-ioredis",
   "native-memory",
   "native-redis",
+  "koa-session-redis",
+  "native-koa-redis",
 ] as const;
 export type SubjectName = (typeof subjectNames)[number];
 
@@ -28,7 +30,14 @@ export const redisSubjects: readonly SubjectName[] = [
   "anynode-redis-sealed",
   "anynode-ioredis",
   "native-redis",
+  "koa-session-redis",
+  "native-koa-redis",
 ];
+
+/** Nothing on Koa is compared with what runs on Express. */
+export function isOnKoa(name: SubjectName): boolean {
+  return name === "koa-session-redis" || name === "native-koa-redis";
+}
 
 export function isSubjectName(text: string | undefined): text is SubjectName {
   return subjectNames.some((name) => name === text);

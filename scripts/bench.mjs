@@ -6,14 +6,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const options = process.argv.slice(2);
 const env = {
   ...process.env,
-  BENCH_SERVER: fileURLToPath(new URL("../build/bench/server.js", import.meta.url)),
+  BENCH_COMPILED: fileURLToPath(new URL("../build/bench", import.meta.url)),
   NODE_ENV: "production",
   TSX_TSCONFIG_PATH: fileURLToPath(new URL("../bench/tsconfig.json", import.meta.url)),
 };
 
 const tsc = "node_modules/typescript/bin/tsc";
 for (const args of options.includes("--help") ? [] : [["scripts/build.mjs"], [tsc, "-p", "bench/tsconfig.build.json"]]) run(args);
-run(["--import", "tsx", "bench/run.ts", ...options]);
+const program = options.includes("--profile") && !options.includes("--help") ? "bench/profile.ts" : "bench/run.ts";
+run(["--import", "tsx", program, ...options]);
 
 function run(args) {
   const { status } = spawnSync(process.execPath, args, { cwd: root, env, stdio: "inherit" });
