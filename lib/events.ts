@@ -1,7 +1,7 @@
 /** What a node tells its application. No event carries a session id, a key or an attribute's value. */
 import { EventEmitter } from "node:events";
 import type { AnynodeError } from "./errors.js";
-import type { Node } from "./registry/registry.js";
+import type { Node } from "./registry/node.js";
 
 export interface EventMap {
   /** Another node joined the registry. */
