@@ -1,7 +1,7 @@
 /** What a node tells its application. No event carries a session id, a key or an attribute's value. */
 import { EventEmitter } from "node:events";
 import type { AnynodeError } from "./errors.js";
-import type { Node } from "./registry/registry.js";
+import type { Node } from "./registry/node.js";
 
 export interface EventMap {
   /** Another node joined the registry. */
@@ -43,6 +43,7 @@ export type EventName = keyof EventMap;
 
 export class Events {
   readonly #emitter = new EventEmitter();
+  readonly #told = new Set<string>();
 
   on<N extends EventName>(name: N, listener: (event: EventMap[N]) => void): void {
     this.#emitter.on(name, listener);
@@ -55,5 +56,13 @@ export class Events {
     if (this.#emitter.listenerCount(name) === 0) return false;
     process.nextTick(() => this.#emitter.emit(name, event));
     return true;
+  }
+
+  /** Only the first time for `which`, as far as this remembers. */
+  emitOnce<N extends EventName>(which: string, name: N, event: EventMap[N]): void {
+    if (this.#told.has(which)) return;
+    if (this.#told.size >= 1000) this.#told.clear();
+    this.#told.add(which);
+    this.emit(name, event);
   }
 }

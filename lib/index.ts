@@ -15,15 +15,18 @@ export function anynode(options: AnynodeOptions = {}): Sessions {
     : new Sessions(engine, false, settings);
 }
 
+export type { EndResult } from "./ends.js";
 export type { Engine } from "./engines/engine.js";
 export { AnynodeError, type ErrorCode } from "./errors.js";
 export type { EventMap, EventName } from "./events.js";
 export type { AnynodeOptions } from "./options.js";
 export type { Handle } from "./people.js";
 export type { Dispose, DisposeReason, Hold, HoldOptions } from "./registry/hold.js";
-export type { Node, Registry } from "./registry/registry.js";
+export type { Node } from "./registry/node.js";
+export type { Registry } from "./registry/registry.js";
 export type { Socket } from "./registry/socket.js";
 export type { RecordedOptions } from "./session/client.js";
 export type { Keyring, KeyringEntry, KeyringKey } from "./session/keyring.js";
 export type { Clash, ConflictPolicy, MergeFunction } from "./session/merge.js";
-export type { EndResult, Sessions, UpdateOutcome } from "./sessions.js";
+export type { Sessions } from "./sessions.js";
+export type { UpdateOutcome } from "./write-path.js";

@@ -131,7 +131,7 @@ typedef Node {
   byte filled;
   bool clean;           /* the fill ticket: opened in this run, no drop since */
   byte floor;           /* what was completed when the youngest request waiting for this fill started */
-  /* the write path: sessions.ts, commits.ts */
+  /* the write path: write-path.ts, ends.ts, commits.ts */
   mtype write = NONE;   /* NONE, SENT, ANSWERED, WAITING */
   mtype verb = COMMIT;
   byte basis;           /* the version that the commit expects */
@@ -485,7 +485,7 @@ proctype Beats(byte me) {
   od
 }
 
-/* ---- commits.ts, sessions.ts: a node that writes ---- */
+/* ---- commits.ts, write-path.ts, ends.ts: a node that writes ---- */
 
 inline noWrite() {
   node[me].write = NONE; node[me].verb = COMMIT; node[me].basis = 0; node[me].outcome = REFUSED; node[me].written = 0;

@@ -1,10 +1,11 @@
 /** People's sessions on one node and on two: signing in, listing, ending, and bounds. */
 import { memoryEngine } from "anynode/memory";
+import type { SignIn } from "../../lib/moves.js";
 import type { Sid } from "../../lib/names.js";
 import type { AnynodeOptions } from "../../lib/options.js";
 import { textsOf } from "../../lib/session/attributes.js";
 import { isSid, makeSid } from "../../lib/session/id.js";
-import type { Sessions, SignIn } from "../../lib/sessions.js";
+import type { Sessions } from "../../lib/sessions.js";
 import { aNode, loadedOf, saveOf, stored, valuesOf } from "../support/a-node.js";
 import { engineDouble, Gate } from "../support/engine-double.js";
 import { freshKey } from "../support/keys.js";
