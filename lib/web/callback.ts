@@ -3,25 +3,16 @@
  * by nextTick: that would come after the response was uncorked, and express-session's response would go out in two packets.
  */
 import type { MaybePromise } from "../engines/engine.js";
+import { together } from "./together.js";
 
-/**
- * Answers as `answer` does, but what is known at once only after what else came in with this turn of the event loop: requests that arrive
- * together are then handled one right after the other, and their responses go out one right after the other, over warm caches. In
- * microtasks, so that what a request stores without I/O is done before its response is uncorked: it then goes out in one packet.
- */
-export function answerInTurn<T>(
+/** Answers as `answer` does, but what is known at once together with what else came in. */
+export function answerTogether<T>(
   work: MaybePromise<T>,
   callback: ((error: unknown, value?: NoInfer<T>) => void) | null | undefined,
 ): Promise<T> {
   if (work instanceof Promise || callback === undefined || callback === null) return answer(work, callback);
-  if (turn.length === 0) setImmediate(endTurn);
-  turn.push(() => callback(null, work));
+  together(() => callback(null, work));
   return Promise.resolve(work);
-}
-const turn: (() => void)[] = [];
-
-function endTurn(): void {
-  for (const task of turn.splice(0)) queueMicrotask(task);
 }
 
 /** Answers by callback if there is one, else by promise. A promise that nobody awaits never becomes an unhandled rejection. */

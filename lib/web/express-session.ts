@@ -11,7 +11,7 @@ import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import type { Loaded } from "../session/record.js";
 import { Sessions } from "../sessions.js";
-import { answer, answerInTurn } from "./callback.js";
+import { answer, answerTogether } from "./callback.js";
 import { Origin } from "./origin.js";
 import { inOnePacket } from "./packet.js";
 import { cookieOf, patchOf } from "./stored-cookie.js";
@@ -43,7 +43,7 @@ export class AnynodeStore extends session.Store {
 
   /** The session of an id, as plain data that belongs to the caller; undefined if there is none. */
   override get(sid: string, callback?: Callback<Data | undefined>): Promise<Data | undefined> {
-    return answerInTurn(this.#get(sid), callback);
+    return answerTogether(this.#get(sid), callback);
   }
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */

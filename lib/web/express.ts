@@ -24,6 +24,7 @@ import { HeldResponse, isHoldable } from "./held-response.js";
 import type { Host } from "./host.js";
 import { Lifecycle } from "./lifecycle.js";
 import { makeTabular } from "./tabular.js";
+import { together } from "./together.js";
 import { lastingOf } from "./watch.js";
 
 export { ExpressSession } from "./express-object.js";
@@ -135,7 +136,7 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
       return;
     }
     // Whatever the handlers throw is theirs: it must not come back here.
-    if (!(opening instanceof Promise)) this.#opened(res);
+    if (!(opening instanceof Promise)) together(() => this.#opened(res));
     else {
       opening.then(
         () => queueMicrotask(() => this.#opened(res)),

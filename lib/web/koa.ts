@@ -18,6 +18,7 @@ import { KoaSession } from "./koa-object.js";
 import { type KoaOptions, type KoaSettings, keysOf, koaSettingsOf } from "./koa-options.js";
 import { Lifecycle } from "./lifecycle.js";
 import { addCookie } from "./response-head.js";
+import { together } from "./together.js";
 import { lastingOf } from "./watch.js";
 
 export type { FrontOptions, Route, Secret } from "./front-options.js";
@@ -43,6 +44,8 @@ export interface Context {
   url: string;
   status: number;
   body: unknown;
+  /** False: the handler answers by `res`. */
+  respond?: boolean | undefined;
   onerror(error: Error): void;
   append(name: string, value: string): void;
 }
@@ -109,7 +112,7 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   async handle(next: () => Promise<unknown>): Promise<void> {
     const ctx = this.#ctx;
     const opening = this.lifecycle.open();
-    if (opening instanceof Promise) await opening;
+    await (opening instanceof Promise ? opening : new Promise<void>(together));
     this.#validate();
     ctx[HOST] = this;
     // The context, its request and its response all lead to it.
@@ -125,8 +128,8 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       ? new HeldResponse(ctx.res, this.lifecycle, (error) => ctx.onerror(errorOf(error)))
       : undefined;
     await next();
-    // Who answered by ctx.res is answered by what holds that.
-    if (held?.isWaiting === false) return;
+    // Who answers by ctx.res, be it later, is answered by what holds that.
+    if (held !== undefined && (!held.isWaiting || ctx.respond === false)) return;
     try {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
