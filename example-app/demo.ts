@@ -38,7 +38,7 @@ async function main(): Promise<void> {
   }
   const directory = await mkdtemp(join(tmpdir(), "anynode-demo-"));
   const { SESSION_ENGINE: engine = `lmdb:${directory}` } = process.env;
-  const fleet = new Fleet(engine, randomBytes(32).toString("hex"));
+  const fleet = new Fleet(engine, randomBytes(32).toString("hex"), randomBytes(32).toString("hex"));
   const balancer = new Balancer();
 
   let ending: Promise<void> | undefined;

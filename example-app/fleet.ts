@@ -18,8 +18,9 @@ export class Fleet {
   readonly #news = new EventEmitter<{ lost: [string] }>();
   readonly #processes = new Map<string, ChildProcess>();
 
-  constructor(engine: string, secret: string) {
-    this.#env = { SESSION_ENGINE: engine, SESSION_SECRET: secret };
+  /** `secret` signs cookies, `key` seals what is stored: all nodes have the same. */
+  constructor(engine: string, secret: string, key: string) {
+    this.#env = { SESSION_ENGINE: engine, SESSION_SECRET: secret, SESSION_KEY: key };
   }
 
   /** Resolves when the node serves. */

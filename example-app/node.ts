@@ -19,11 +19,12 @@ async function main(): Promise<void> {
       port: { type: "string", default: "0" }, // 0 = any that is free
     },
   });
-  const { SESSION_ENGINE: engine, SESSION_SECRET: secret } = process.env;
+  const { SESSION_ENGINE: engine, SESSION_SECRET: secret, SESSION_KEY: key } = process.env;
   if (!secret) throw new Error("Set SESSION_SECRET: it signs the session cookie, and is the same on all nodes.");
 
   const node: NodeSettings = { name: values.name, framework: values.framework === "koa" ? "Koa" : "Express", secret };
-  const sessions = anynode({ engine, name: node.name });
+  // Sealed, what is stored is worth nothing to whoever steals it.
+  const sessions = anynode({ engine, name: node.name, keyring: key ? [{ id: "1", key }] : [] });
   const { listener, sidOf } = node.framework === "Koa" ? koaApp(sessions, node) : expressApp(sessions, node);
   const server = createServer(listener);
   serveLive(server, sessions, node.name, sidOf);
