@@ -5,6 +5,9 @@
 import type { MaybePromise } from "../engines/engine.js";
 import { together } from "./together.js";
 
+// An application's tests may put a fake in its place, which never runs.
+const { queueMicrotask } = globalThis;
+
 /** Answers as `answer` does, but what is known at once together with what else came in. */
 export function answerTogether<T>(
   work: MaybePromise<T>,

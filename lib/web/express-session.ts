@@ -48,7 +48,7 @@ export class AnynodeStore extends session.Store {
 
   /** Stores what changed. A session that ended meanwhile stays ended (event `write-dropped`), and that is no error. */
   override set(sid: string, session: Data, callback?: Callback<void>): Promise<void> {
-    return answer(inOnePacket(session, this.#set(sid, session)), callback);
+    return answer(inOnePacket(session, this.#set(sid, session), callback), callback);
   }
 
   /** Extends the session's life, and stores its cookie settings if they changed. Mostly costs nothing. */

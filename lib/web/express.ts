@@ -44,6 +44,9 @@ export interface ExpressOptions<Req extends Incoming = Incoming> extends FrontOp
   proxy?: boolean | undefined;
 }
 
+// An application's tests may put a fake in its place, which never runs.
+const { queueMicrotask } = globalThis;
+
 /** The session whose id `req.sessionID` is. */
 const OPENED = Symbol("anynode");
 
@@ -146,8 +149,13 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
   }
 
   #opened(res: object): void {
-    if (this.#settings.readonly?.(this.#req)) this.lifecycle.readonly = true;
-    else if (isHoldable(res)) new HeldResponse(res, this.lifecycle, this.#next);
+    try {
+      if (this.#settings.readonly?.(this.#req)) this.lifecycle.readonly = true;
+      else if (isHoldable(res)) new HeldResponse(res, this.lifecycle, this.#next);
+    } catch (error) {
+      this.#next(error);
+      return;
+    }
     this.#next();
   }
 

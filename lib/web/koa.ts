@@ -128,12 +128,14 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       ? new HeldResponse(ctx.res, this.lifecycle, (error) => ctx.onerror(errorOf(error)))
       : undefined;
     await next();
-    // Who answers by ctx.res, be it later, is answered by what holds that.
-    if (held !== undefined && (!held.isWaiting || ctx.respond === false)) return;
+    // Who answered by ctx.res is answered by what holds that.
+    if (held?.isWaiting === false) return;
     try {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
     } catch (error) {
+      // Who answers by ctx.res later is refused then, by what holds that.
+      if (held !== undefined && ctx.respond === false) return;
       if (held !== undefined) {
         // The body goes, a stream is closed; what that does to the head goes, too.
         held.reset();

@@ -1,17 +1,23 @@
 /**
  * express-session sends the head of a response and its body but for the last byte while the store saves, and that byte when it has: two
- * packets, two system calls. A response of which nothing is sent yet is corked meanwhile, and goes out as one.
+ * packets, two system calls. A response that ends, and of which nothing is sent yet, is corked meanwhile, and goes out as one.
  */
 interface Corkable {
   readonly headersSent: boolean;
+  /** Null while responses before it have the connection. */
+  readonly socket: object | null;
   cork(): void;
   uncork(): void;
 }
 
-/** Gives back `saving`. The callback of the host must be called in a microtask of its settling: what it sends goes along. */
-export function inOnePacket(session: object, saving: Promise<void>): Promise<void> {
+/** What express-session has the store call when it saves because the response ends. A handler's own save holds up nothing. */
+const AT_THE_END = "onsave";
+
+/** Gives back `saving`. `callback` must be called in a microtask of its settling: what it sends goes along. */
+export function inOnePacket(session: object, saving: Promise<void>, callback: object | undefined): Promise<void> {
+  if (typeof callback !== "function" || callback.name !== AT_THE_END) return saving;
   const response = responseOf(session);
-  if (response === undefined || response.headersSent) return saving;
+  if (response === undefined || response.headersSent || response.socket === null) return saving;
   response.cork();
   const uncork = () => process.nextTick(() => response.uncork());
   saving.then(uncork, uncork);
@@ -26,5 +32,5 @@ function responseOf(session: object): Corkable | undefined {
 }
 
 function isCorkable(res: unknown): res is Corkable {
-  return typeof res === "object" && res !== null && "cork" in res && "uncork" in res && "headersSent" in res;
+  return typeof res === "object" && res !== null && "cork" in res && "uncork" in res && "headersSent" in res && "socket" in res;
 }
