@@ -35,6 +35,8 @@ import type {
 } from "./engine.js";
 import { withHolder, withoutHolder } from "./holders.js";
 import { Bell } from "./lmdb/bell.js";
+import { prepareDirectory, reasonOf, unusable } from "./lmdb/directory.js";
+import { Door } from "./lmdb/door.js";
 import { Environment, MAP_BYTES } from "./lmdb/environment.js";
 import { holdersAt, storeHolders } from "./lmdb/holdings.js";
 import { Mailbox } from "./lmdb/mailbox.js";
@@ -82,6 +84,7 @@ function checkNumber(name: string, value: number, min: number, max: number): voi
 interface Opened {
   readonly environment: Environment;
   readonly writer: Writer;
+  readonly door: Door;
   readonly mailbox: Mailbox;
   readonly sweep: Sweep;
 }
@@ -248,7 +251,10 @@ class LmdbEngine implements Engine {
     if (opened === undefined) return;
     opened.mailbox.close();
     opened.sweep.stop();
-    const closed = opened.writer.settled().then(() => opened.environment.close());
+    const closed = opened.writer.settled().then(() => {
+      opened.door.close();
+      return opened.environment.close();
+    });
     // While a stopped process holds the writer lock, LMDB can't let go: it will, by itself, once the lock is free.
     await within(this.#clock, this.#deadlineMs, closed).catch(() => {});
   }
@@ -261,12 +267,19 @@ class LmdbEngine implements Engine {
 
   async #open(): Promise<Opened> {
     try {
-      const environment = await within(this.#clock, this.#deadlineMs, Environment.open(this.#dir));
       const [clock, deadlineMs, limitBytes] = [this.#clock, this.#deadlineMs, this.#limitBytes];
-      const writer = new Writer(environment, { clock, deadlineMs, limitBytes });
+      await prepareDirectory(this.#dir);
+      const door = new Door(this.#dir, clock);
+      const opening = door
+        .open(() => Environment.open(this.#dir))
+        .catch((cause: unknown) => {
+          throw cause instanceof AnynodeError ? cause : unusable(this.#dir, reasonOf(cause), cause);
+        });
+      const environment = await within(clock, deadlineMs, opening);
+      const writer = new Writer(environment, door, { clock, deadlineMs, limitBytes });
       const mailbox = new Mailbox(environment, writer, clock, new Bell(this.#dir));
       const sweep = new Sweep(environment, writer, mailbox, clock, SLOTS);
-      this.#opened = { environment, writer, mailbox, sweep };
+      this.#opened = { environment, writer, door, mailbox, sweep };
       if (!this.#closing) sweep.start();
       return this.#opened;
     } catch (error) {

@@ -105,6 +105,25 @@ describe("several processes", () => {
     expect(reply.outcome === "found" && reply.body.toString()).toBe(String(2 * times));
   });
 
+  test("RACE: while others open the environment nothing that was committed is unseen, or lost", async () => {
+    const engine = engineHere();
+    const created = await engine.create(keyFor("kept"), body, hour);
+    if (created.outcome !== "committed") throw new Error(created.outcome);
+    const openers = [1, 2].map(() => childHere("lmdb-open.ts", [dir, full ? 10_000 : 1_500]));
+    let open = openers.length;
+    for (const opener of openers) void opener.ended.then(() => open--);
+    let { version } = created;
+    let wrong = 0;
+    for (let n = 0; open > 0; n++) {
+      const reply = await engine.commit(keyFor("kept"), version, Buffer.from(String(n)), hour);
+      if (reply.outcome !== "committed") throw new Error(reply.outcome);
+      version = reply.version;
+      const found = await engine.read(keyFor("kept"));
+      if (found.outcome !== "found" || found.body.toString() !== String(n)) wrong += 1;
+    }
+    expect(wrong).toBe(0);
+  });
+
   test("messages reach another engine once, in order, and the mailbox keeps only what is young", async () => {
     const clock = movableClock();
     const [one, other] = [engineHere({ clock }), engineHere({ clock })];
@@ -320,7 +339,7 @@ describe("the directory", () => {
     dir = join(dir, "../with.dot/nested");
     await engineHere().create(keyFor(1), body, hour);
     expect(modeOf(dir)).toBe(0o700);
-    expect(readdirSync(dir).sort()).toEqual(["data.mdb", "lock.mdb"]);
+    expect(readdirSync(dir).sort()).toEqual([expect.stringMatching(/^busy\./), "data.mdb", "lock.mdb"]);
     for (const file of readdirSync(dir)) expect(modeOf(join(dir, file))).toBe(0o600);
     dir = join(dir, "..");
   });

@@ -4,6 +4,7 @@
 import { chmod, mkdir, readdir, stat } from "node:fs/promises";
 import { AnynodeError } from "../../errors.js";
 import { BELL } from "./bell.js";
+import { Door } from "./door.js";
 
 const OURS = new Set(["data.mdb", "lock.mdb", BELL]);
 
@@ -14,7 +15,7 @@ export async function prepareDirectory(dir: string): Promise<void> {
     const { mode } = await stat(dir);
     if ((mode & 0o077) === 0) return;
     // Tightening a directory that others use for something else would lock them out: only our own, or an empty one.
-    if ((await readdir(dir)).some((name) => !OURS.has(name))) {
+    if ((await readdir(dir)).some((name) => !OURS.has(name) && !Door.owns(name))) {
       throw unusable(dir, "holds other files and is open to other users; give the sessions a directory of their own");
     }
     await chmod(dir, 0o700);

@@ -8,7 +8,7 @@
  */
 import type { Database, RootDatabaseOptions, TransactionFlags } from "lmdb";
 import { AnynodeError } from "../../errors.js";
-import { prepareDirectory, reasonOf, unusable } from "./directory.js";
+import { reasonOf, unusable } from "./directory.js";
 
 /**
  * Address space of the map, not a file size, and the same in every process: one with a smaller map could not follow the others.
@@ -31,10 +31,9 @@ export class Environment {
     this.#store = store;
   }
 
-  /** Rejects with what is wrong and the cure. Doesn't wait for writers. */
+  /** In a directory that was prepared, and while nobody commits (door.ts). Rejects with what is wrong and the cure. */
   static async open(dir: string): Promise<Environment> {
     const lmdb = await load();
-    await prepareDirectory(dir);
     const options = {
       path: dir,
       // What its own open() sets: without it close() would leave the environment open.

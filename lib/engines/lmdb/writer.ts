@@ -5,6 +5,7 @@
  */
 import { type Clock, within } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
+import type { Door } from "./door.js";
 import type { Environment } from "./environment.js";
 
 /** Works in one batch: bounds how long a batch holds the writer lock and this event loop. */
@@ -33,14 +34,16 @@ export interface WriterOptions {
 
 export class Writer {
   readonly #environment: Environment;
+  readonly #door: Door;
   readonly #options: WriterOptions;
   readonly #queue = new Set<Work>();
   #underWay: Promise<void> | undefined;
   /** What a put of the batch under way failed with: nothing of that batch will be stored. */
   #broken: unknown;
 
-  constructor(environment: Environment, options: WriterOptions) {
+  constructor(environment: Environment, door: Door, options: WriterOptions) {
     this.#environment = environment;
+    this.#door = door;
     this.#options = options;
   }
 
@@ -95,8 +98,9 @@ export class Writer {
     const begun: Work[] = [];
     const answers: (() => void)[] = [];
     this.#broken = undefined;
-    process.once("exit", leaveAtOnce);
     try {
+      await this.#door.enter();
+      process.once("exit", leaveAtOnce);
       await this.#environment.transaction(() => {
         // From here on LMDB's thread needs nothing more of the event loop: an exit waits for the commit, and no longer.
         process.removeListener("exit", leaveAtOnce);
@@ -106,6 +110,8 @@ export class Writer {
       process.removeListener("exit", leaveAtOnce);
       await this.#failBatch(begun, this.#broken ?? error);
       return;
+    } finally {
+      this.#door.leave();
     }
     for (const answer of answers) answer();
   }
