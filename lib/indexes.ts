@@ -60,26 +60,19 @@ export class Indexes {
     const found = await this.#readable(index);
     const dead = await this.#deadIn(found);
     let ending: Entry[] = [];
-    await this.#records.commit(index, found, {
-      ...INDEX,
-      mayCreate: true,
-      overwrites: true,
-      apply: (current) => {
-        const now = this.#records.now();
-        const entries: Entries = current === undefined ? new Map() : entriesOf(current);
-        for (const [dying, entry] of entries) {
-          if (entry.absoluteAt <= now || isSame(dead.get(dying), entry)) entries.delete(dying);
-        }
-        const counted = [...entries].filter(([, entry]) => !entry.ending && (from === undefined || !entry.keys.includes(from)));
-        const most = sessions > 0 ? Math.min(sessions, MAX_SESSIONS) : MAX_SESSIONS;
-        const tooMany = counted.length + 1 - most;
-        if (tooMany > 0 && (over === "refuse" || sessions === 0)) throw tooManySessions(most);
-        const oldest = counted.sort(([, a], [, b]) => a.at - b.at).slice(0, Math.max(0, tooMany));
-        for (const [old, entry] of oldest) entries.set(old, { ...entry, ending: true });
-        ending = [...entries.values()].filter((entry) => entry.ending);
-        entries.set(name, { keys: [key], at: now, absoluteAt, address, agent, ending: false });
-        return recordOf(current, entries, now);
-      },
+    await this.#amend(index, found, (entries, now) => {
+      for (const [dying, entry] of entries) {
+        if (entry.absoluteAt <= now || isSame(dead.get(dying), entry)) entries.delete(dying);
+      }
+      const counted = [...entries].filter(([, entry]) => !entry.ending && (from === undefined || !entry.keys.includes(from)));
+      const most = sessions > 0 ? Math.min(sessions, MAX_SESSIONS) : MAX_SESSIONS;
+      const tooMany = counted.length + 1 - most;
+      if (tooMany > 0 && (over === "refuse" || sessions === 0)) throw tooManySessions(most);
+      const oldest = counted.sort(([, a], [, b]) => a.at - b.at).slice(0, Math.max(0, tooMany));
+      for (const [old, entry] of oldest) entries.set(old, { ...entry, ending: true });
+      ending = [...entries.values()].filter((entry) => entry.ending);
+      entries.set(name, { keys: [key], at: now, absoluteAt, address, agent, ending: false });
+      return true;
     });
     return ending;
   }
@@ -106,6 +99,21 @@ export class Indexes {
   async widen(index: Key, { key, record }: Loaded, to: Key): Promise<string | undefined> {
     let widened: string | undefined;
     const found = await this.#readable(index);
+    await this.#amend(index, found, (entries) => {
+      const own = entryNameOf(key);
+      const [name, entry] = [...entries].find(([, { keys }]) => keys.includes(key)) ?? [own, entries.get(own)];
+      widened = entry?.ending ? undefined : name;
+      if (entry?.ending) return false;
+      const { createdAt: at, absoluteAt } = record.header;
+      const made = entry ?? { keys: [key], at, absoluteAt, address: "", agent: "", ending: false };
+      entries.set(name, { ...made, keys: [...made.keys, to] });
+      return true;
+    });
+    return widened;
+  }
+
+  /** Changes an index, which is made if there is none. `change`: whether it changed any entry. */
+  async #amend(index: Key, found: Loaded | undefined, change: (entries: Entries, now: number) => boolean): Promise<void> {
     await this.#records.commit(index, found, {
       ...INDEX,
       mayCreate: true,
@@ -113,17 +121,9 @@ export class Indexes {
       apply: (current) => {
         const now = this.#records.now();
         const entries: Entries = current === undefined ? new Map() : entriesOf(current);
-        const own = entryNameOf(key);
-        const [name, entry] = [...entries].find(([, { keys }]) => keys.includes(key)) ?? [own, entries.get(own)];
-        widened = entry?.ending ? undefined : name;
-        if (current !== undefined && entry?.ending) return current;
-        const { createdAt: at, absoluteAt } = record.header;
-        const made = entry ?? { keys: [key], at, absoluteAt, address: "", agent: "", ending: false };
-        entries.set(name, { ...made, keys: [...made.keys, to] });
-        return recordOf(current, entries, now);
+        return change(entries, now) || current === undefined ? recordOf(current, entries, now) : current;
       },
     });
-    return widened;
   }
 
   /** Whether a session that is stored by now may be told of. */

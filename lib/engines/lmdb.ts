@@ -271,7 +271,7 @@ class LmdbEngine implements Engine {
       await prepareDirectory(this.#dir);
       const door = new Door(this.#dir, clock);
       const opening = door
-        .open(() => Environment.open(this.#dir))
+        .open(deadlineMs, () => Environment.open(this.#dir))
         .catch((cause: unknown) => {
           throw cause instanceof AnynodeError ? cause : unusable(this.#dir, reasonOf(cause), cause);
         });

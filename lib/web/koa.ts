@@ -96,11 +96,13 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   readonly endsUnset = true;
   readonly renews: boolean;
   readonly carrier: Carrier | undefined;
+  readonly #sessions: Sessions;
   readonly #ctx: Ctx;
   readonly #settings: KoaSettings<Ctx>;
   #shown: KoaSession | undefined;
 
   constructor(sessions: Sessions, settings: KoaSettings<Ctx>, ctx: Ctx) {
+    this.#sessions = sessions;
     this.#ctx = ctx;
     this.#settings = settings;
     this.renews = settings.renews;
@@ -134,8 +136,8 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
     } catch (error) {
-      // Who answers by ctx.res later is refused then, by what holds that.
-      if (held !== undefined && ctx.respond === false) return;
+      // Who answers by ctx.res later is refused then, by what holds that; who answers past it can only be told of.
+      if (held !== undefined && ctx.respond === false) return this.#sessions.reportLate({ stored: false, error });
       if (held !== undefined) {
         // The body goes, a stream is closed; what that does to the head goes, too.
         held.reset();

@@ -2,9 +2,12 @@
  * What takes the place of a request's session because a handler asks for it: what is stored now, a new session, the same under a new id, a
  * person's, or none. Each in its turn.
  */
+import type { CommitOutcome } from "../commits.js";
 import { AnynodeError } from "../errors.js";
+import type { Sid } from "../names.js";
 import { whole } from "../options.js";
 import { makeSid } from "../session/id.js";
+import type { Loaded } from "../session/record.js";
 import { Session } from "../session/session.js";
 import type { Sessions } from "../sessions.js";
 import type { FrontSettings, Incoming } from "./front-options.js";
@@ -64,13 +67,7 @@ export class Turnover<Req extends Incoming, S extends Session> {
       const outcome = await (open.loaded === undefined
         ? open.create(to, texts)
         : this.#sessions.regenerate(open.sid, open.loaded, to, texts, open.news()));
-      if (outcome.outcome === "gone") {
-        open.lose();
-        throw endedMeanwhile();
-      }
-      open.over();
-      this.#place.left(open);
-      this.#place.show(to, outcome.loaded);
+      this.#moved(open, to, outcome);
     });
   }
 
@@ -88,14 +85,16 @@ export class Turnover<Req extends Incoming, S extends Session> {
         absoluteMs: remember ? absoluteMs : undefined,
         client: this.#host.client(),
       });
-      if (outcome.outcome === "gone") {
-        open.lose();
-        throw endedMeanwhile();
-      }
-      open.over();
-      this.#place.left(open);
-      this.#place.show(to, outcome.loaded);
+      this.#moved(open, to, outcome);
     });
+  }
+
+  /** The session of that id takes the place of the one that was open. */
+  #moved(open: OpenSession<S>, to: Sid, outcome: CommitOutcome): void {
+    const loaded = loadedOf(open, outcome);
+    open.over();
+    this.#place.left(open);
+    this.#place.show(to, loaded);
   }
 
   rotate(open: OpenSession<S>, { graceMs = GRACE_MS }: RotateOptions): Promise<void> {
@@ -113,11 +112,8 @@ export class Turnover<Req extends Incoming, S extends Session> {
         if (isWatched) open.watch();
         throw error;
       });
-      if (outcome.outcome === "gone") {
-        open.lose();
-        throw endedMeanwhile();
-      }
-      this.#place.show(this.#sessions.isCurrent(to, outcome.loaded) ? to : sid, outcome.loaded);
+      const moved = loadedOf(open, outcome);
+      this.#place.show(this.#sessions.isCurrent(to, moved) ? to : sid, moved);
       if (isWatched) this.#watchAs(open.session);
     });
   }
@@ -148,4 +144,11 @@ export class Turnover<Req extends Incoming, S extends Session> {
     const isThere = open.loaded !== undefined && (open.end === "none" || open.end === "wanted");
     return isThere ? this.#settings.migration?.forget(open.sid) : undefined;
   }
+}
+
+/** What is stored now. Throws SESSION_ENDED if somebody else ended the session meanwhile. */
+function loadedOf<S extends Session>(open: OpenSession<S>, outcome: CommitOutcome): Loaded {
+  if (outcome.outcome === "committed") return outcome.loaded;
+  open.lose();
+  throw endedMeanwhile();
 }

@@ -92,12 +92,14 @@ test("what a request that comes together with others throws is told to its own e
   expect(bodies).toEqual(["/bad: bad", "good", "good"]);
 });
 
-test("a Koa handler that answers past its response has its session stored all the same", async () => {
+test("a Koa handler that answers past its response has its session stored all the same, or a failure is told", async () => {
   const app = new Koa();
   let stored: unknown;
+  const late: unknown[] = [];
+  sessions.on("late-change", (event) => late.push(event));
   app.use(koaSession(sessions, { secret: "s" }));
   app.use(async (ctx) => {
-    Object.assign(Object(Reflect.get(ctx, "session")), { n: 2 });
+    Object.assign(Object(Reflect.get(ctx, "session")), { n: ctx.url === "/bad" ? 2n : 2 });
     ctx.respond = false;
     setTimeout(() => {
       ctx.req.socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
@@ -106,7 +108,9 @@ test("a Koa handler that answers past its response has its session stored all th
   const url = await served(app.callback());
   expect(await (await fetch(url)).text()).toBe("ok");
   for await (const { record } of sessions.list()) stored = Object.fromEntries(record.attributes);
-  expect(stored).toEqual({ n: "2" });
+  expect([stored, late]).toEqual([{ n: "2" }, []]);
+  expect(await (await fetch(`${url}/bad`)).text()).toBe("ok");
+  expect(late).toEqual([{ stored: false, error: expect.objectContaining({ code: "ATTRIBUTE_INVALID" }) }]);
 });
 
 test("tests of an application may fake the timers", async () => {

@@ -1,21 +1,22 @@
 /**
- * The door of an environment: nobody commits while somebody opens it. LMDB (3.5.6 of lmdb-js) reads the newest transaction's number when it
- * opens, and writes it back into the lock file a moment later, without the writer lock: what another process committed in between is
- * unseen by readers from then on, and overwritten by the next writer. So whoever opens says so (a file `opening.<process>`), and waits
- * for the batches under way; whoever begins a batch says so (the mode of `busy.<process>`), then looks whether anybody opens.
- * LIMIT: a batch that doesn't end, e.g. because a stopped process has the writer lock, is waited for for 100 ms only, and may end at that
- * very moment.
+ * The door of an environment: nobody commits while somebody opens it. LMDB (3.5.6 of lmdb-js, mdb_env_open2) reads the newest
+ * transaction's number when it opens, and writes it back into the lock file a moment later, without the writer lock: what another process
+ * committed in between is unseen by readers from then on, and overwritten by the next writer. So whoever opens says so (a file
+ * `opening.<process>`), then waits for the batch under way; whoever has the writer lock says so (the mode of `busy.<process>`), then looks
+ * whether anybody opens.
+ * LIMIT: Linux' /proc tells who is gone. One that was stopped in the middle of its batch isn't waited for, and may go on at that very
+ * moment; one that was stopped while it opens holds up the others' writes.
  */
 import { closeSync, fchmodSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../../clock.js";
+import { AnynodeError } from "../../errors.js";
 
 const OPENING = "opening.";
 const BUSY = "busy.";
 const FREE_MODE = 0o600;
 const BUSY_MODE = 0o700;
-const PATIENCE_MS = 100;
 let doors = 0;
 
 export class Door {
@@ -34,33 +35,38 @@ export class Door {
     return name.startsWith(OPENING) || name.startsWith(BUSY);
   }
 
-  /** Opens the environment while nobody commits. */
-  async open<T>(work: () => Promise<T>): Promise<T> {
+  /** Opens the environment while nobody commits. Rejects with ENGINE_TIMEOUT if somebody's batch doesn't end within `ms`. */
+  async open<T>(ms: number, work: () => Promise<T>): Promise<T> {
     const opening = join(this.#dir, OPENING + this.#name);
     writeFileSync(opening, "", { mode: FREE_MODE });
     try {
-      const until = this.#clock.monotonic() + PATIENCE_MS;
-      while (this.#some(BUSY, isBusy) && this.#clock.monotonic() < until) await nextTurn();
+      const until = this.#clock.monotonic() + ms;
+      while (this.#some(BUSY, isBusy)) {
+        if (this.#clock.monotonic() >= until) throw busy(ms);
+        // Not by a timer, which wouldn't keep a script alive; a batch takes milliseconds.
+        await nextTurn();
+      }
       return await work();
     } finally {
       remove(opening);
     }
   }
 
-  /** Before a batch: resolves once nobody opens. */
-  async enter(): Promise<void> {
-    for (;;) {
-      this.#say(BUSY_MODE);
-      if (!this.#some(OPENING, () => true)) return;
-      this.#say(FREE_MODE);
-      // Not by a timer, which wouldn't keep a script alive; an environment is opened within milliseconds.
-      await nextTurn();
-    }
+  /** With the writer lock: whether a batch may begin, until `leave`. */
+  enter(): boolean {
+    this.#say(BUSY_MODE);
+    if (!this.#some(OPENING, isThere)) return true;
+    this.#say(FREE_MODE);
+    return false;
   }
 
-  /** After a batch. */
   leave(): void {
-    this.#say(FREE_MODE);
+    if (this.#busy !== undefined) this.#say(FREE_MODE);
+  }
+
+  /** Resolves once nobody opens. */
+  async free(): Promise<void> {
+    while (this.#some(OPENING, isThere)) await nextTurn();
   }
 
   close(): void {
@@ -76,26 +82,35 @@ export class Door {
     fchmodSync(this.#busy, mode);
   }
 
-  /** Whether a process that runs has such a file. Those of processes that are gone are removed. */
-  #some(kind: string, counts: (file: string) => boolean): boolean {
+  /** Whether another has such a file that counts. Those of processes that are gone are removed. */
+  #some(kind: string, counts: (file: string, state: string) => boolean): boolean {
     for (const name of readdirSync(this.#dir)) {
       if (!name.startsWith(kind)) continue;
       const file = join(this.#dir, name);
       const [pid, start] = name.slice(kind.length).split(".");
       const state = stateOf(Number(pid), start ?? "");
-      if (state === "gone") remove(file);
-      else if (state === "running" && name !== kind + this.#name && counts(file)) return true;
+      if (state === undefined) remove(file);
+      else if (name !== kind + this.#name && counts(file, state)) return true;
     }
     return false;
   }
 }
 
-function isBusy(file: string): boolean {
+function isThere(): boolean {
+  return true;
+}
+
+/** A stopped one can't commit. */
+function isBusy(file: string, state: string): boolean {
   try {
-    return (statSync(file).mode & 0o777) === BUSY_MODE;
+    return !"Tt".includes(state) && (statSync(file).mode & 0o777) === BUSY_MODE;
   } catch {
     return false;
   }
+}
+
+function busy(ms: number): AnynodeError {
+  return new AnynodeError("ENGINE_TIMEOUT", `Another process' write to LMDB didn't end within ${ms} ms (deadlineMs); try again.`);
 }
 
 function remove(file: string): void {
@@ -106,12 +121,11 @@ function remove(file: string): void {
   }
 }
 
-function stateOf(pid: number, start: string): "running" | "stopped" | "gone" {
+/** One letter, as /proc has it; undefined: the process is gone, be it that another one has its number now. */
+function stateOf(pid: number, start: string): string | undefined {
   const fields = fieldsOf(pid);
-  if (fields === undefined) return "gone";
-  const [state = ""] = fields;
-  if (fields[START] !== start || "ZX".includes(state)) return "gone";
-  return "Tt".includes(state) ? "stopped" : "running";
+  const state = fields?.[0];
+  return state === undefined || fields?.[START] !== start || "ZX".includes(state) ? undefined : state;
 }
 
 function startOf(pid: number): string | undefined {

@@ -99,12 +99,13 @@ export class Writer {
     const answers: (() => void)[] = [];
     this.#broken = undefined;
     try {
-      await this.#door.enter();
+      await this.#door.free();
       process.once("exit", leaveAtOnce);
       await this.#environment.transaction(() => {
         // From here on LMDB's thread needs nothing more of the event loop: an exit waits for the commit, and no longer.
         process.removeListener("exit", leaveAtOnce);
-        this.#runBatch(begun, answers);
+        // Else nothing is put: what waits goes into the next batch.
+        if (this.#door.enter()) this.#runBatch(begun, answers);
       });
     } catch (error) {
       process.removeListener("exit", leaveAtOnce);
