@@ -124,7 +124,10 @@ test("tests of an application may fake the timers", async () => {
   try {
     const { port } = new URL(url);
     const { get } = await import("node:http");
-    const status = await new Promise((resolve) => get({ port, path: "/" }, (response) => resolve(response.resume().statusCode)));
+    const status = await new Promise((resolve) => {
+      const sent = get({ port, path: "/", timeout: 2_000 }, (response) => resolve(response.resume().statusCode));
+      sent.on("timeout", () => sent.destroy(new Error("it hangs"))).on("error", resolve);
+    });
     expect(status).toBe(200);
   } finally {
     Object.assign(globalThis, { setImmediate, queueMicrotask });

@@ -139,4 +139,18 @@ describe("records", () => {
     const cookie = { header: { ...header, cookie: "{" }, attributes: new Map() };
     expect(() => codec.encode(cookie, key)).toThrow(expect.objectContaining({ code: "ATTRIBUTE_INVALID" }));
   });
+
+  test("what a known record has as well isn't judged again; what it hasn't is", () => {
+    const [good, bad] = ["[1]", "{"];
+    const recordOf = (...texts: string[]) => ({ header, attributes: new Map(texts.map((text, i) => [`a${i}`, text])) });
+    expect(() => codec.encode(recordOf(good, bad), key, recordOf(good))).toThrow(
+      expect.objectContaining({ code: "ATTRIBUTE_INVALID" }),
+    );
+    expect(() => codec.encode(recordOf(bad), key, recordOf(good))).toThrow(
+      expect.objectContaining({ code: "ATTRIBUTE_INVALID" }),
+    );
+    expect(codec.encode(recordOf(good, "2"), key, recordOf(good))).toEqual(encode(good, "2"));
+    const half = list(MAX_VALUES / 2);
+    expect(() => codec.encode(recordOf(half, list(MAX_VALUES / 2 + 1)), key, recordOf(half))).toThrow(tooLarge);
+  });
 });
