@@ -36,6 +36,8 @@ export interface Figures {
   readonly date: string;
   readonly options: {
     readonly rounds: number;
+    /** How often each subject's process was started anew. */
+    readonly starts: number;
     /** Requests right before each slice, unmeasured. */
     readonly warmInPerSlice: number;
     readonly requestsPerSlice: number;

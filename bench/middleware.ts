@@ -54,7 +54,7 @@ export interface Effort {
 }
 
 /** Requests of a slice. */
-const [LEAST, MOST] = [60, 2_000];
+const [LEAST, MOST] = [60, 8_000];
 
 /** Of those that are named, each against no session. */
 export async function middlewareAlone(names: readonly string[], effort: Effort): Promise<MiddlewareFigures | undefined> {

@@ -7,7 +7,7 @@ import { table } from "./table.js";
 export function report(figures: Figures): string {
   const { machine, options } = figures;
   return [
-    `Node ${machine.node}, Redis ${machine.redis}, ${machine.cpus} CPUs; ${options.rounds} rounds.`,
+    `Node ${machine.node}, Redis ${machine.redis}, ${machine.cpus} CPUs; ${options.rounds} rounds, ${options.starts} starts of each process.`,
     "",
     ...routesTable(figures),
     ...comparisonTable(figures),

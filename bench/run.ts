@@ -19,7 +19,7 @@ import { type Route, routes, type Slice, Subject } from "./subject.js";
 import { isSubjectName, type SubjectName, subjectNames } from "./subjects.js";
 
 const HELP = `npm run bench -- [options]
-  --rounds N     rounds, of which each gives a pair of figures to every comparison (default 100; 15 or more tell something)
+  --rounds N     rounds, of which each gives a pair of figures to every comparison (default 40; 15 or more tell something)
   --only a,b     only these subjects: ${subjectNames.join(", ")}
                  (the middleware alone, in process: memory-store, native-memory, native-redis)
   --alone        only the middleware alone, in process; no servers
@@ -38,11 +38,17 @@ const SESSIONS = 200;
 const FEW = 15;
 /** Rounds of the middleware alone, of which each is 15 cases. */
 const MIDDLEWARE_ROUNDS = 20;
+/**
+ * Every subject is started anew so many times, each time for a share of the rounds: what V8 compiles, and where memory lies, differs from
+ * process to process by more than some of what is compared.
+ */
+const STARTS = 4;
 /** Requests before each slice: what is in the caches by then is its own, not what the others left while they had their turns. */
 const WARM_IN = 200;
 
 interface Options {
   readonly rounds: number;
+  readonly starts: number;
   /** Those with a server. */
   readonly names: readonly SubjectName[];
   /** Those whose middleware is measured alone. */
@@ -56,38 +62,51 @@ interface Options {
 async function main(): Promise<void> {
   const options = readOptions();
   if (options === undefined) return console.log(HELP);
-  const subjects: Subject[] = [];
   // A Redis on its way out doesn't keep this process up, and for a moment there may be nothing else that does.
   const upright = setInterval(() => {}, 60_000);
   try {
     // First, while nothing else runs.
     console.log("measuring the middleware alone");
     const middleware = await middlewareAlone(options.alone, options.effort);
-    for (const name of options.names) {
-      console.log(`starting ${name}`);
-      const subject = await Subject.start(name, CONNECTIONS);
-      subjects.push(subject);
-      await subject.signIn(SESSIONS);
-      for (const route of routes) await subject.slice(route, options.warmUp);
-    }
-    const figures = { ...(await measure(subjects, options)), middleware };
+    const figures = { ...(await measure(options)), middleware };
     console.log(`\n${report(figures)}`);
     const folder = join(__dirname, "results");
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, "latest.json"), `${JSON.stringify({ ...figures, bars: bars(figures) }, rounded, 2)}\n`);
   } finally {
-    for (const subject of subjects) await subject.stop();
     clearInterval(upright);
   }
 }
 
-async function measure(subjects: readonly Subject[], options: Options): Promise<Figures> {
-  const slices = await rounds(subjects, options);
-  const of = (name: SubjectName, route: Route, figure: keyof Slice) => slices.of(name, route).map((slice) => slice[figure]);
+async function measure(options: Options): Promise<Figures> {
+  const slices = new Map<string, Slice[]>();
+  let redis: RedisFigures[] = [];
+  let version = "not used";
+  for (let start = 1; options.names.length > 0 && start <= options.starts; start++) {
+    const subjects: Subject[] = [];
+    try {
+      console.log(`starting ${options.names.join(", ")} (${start} of ${options.starts})`);
+      for (const name of options.names) subjects.push(await started(name, options.warmUp));
+      await rounds(subjects, slices, options, start);
+      if (start < options.starts) continue;
+      redis = await redisFigures(subjects, options);
+      version = await redisVersion(subjects);
+    } finally {
+      for (const subject of subjects) await subject.stop();
+    }
+  }
+  const of = (name: SubjectName, route: Route, figure: keyof Slice) =>
+    (slices.get(`${name} ${route}`) ?? []).map((slice) => slice[figure]);
   return {
-    machine: { cpus: availableParallelism(), node: process.version, redis: await redisVersion(subjects) },
+    machine: { cpus: availableParallelism(), node: process.version, redis: version },
     date: new Date().toISOString(),
-    options: { rounds: options.rounds, warmInPerSlice: WARM_IN, requestsPerSlice: options.requests, connections: CONNECTIONS },
+    options: {
+      rounds: options.rounds,
+      starts: options.starts,
+      warmInPerSlice: WARM_IN,
+      requestsPerSlice: options.requests,
+      connections: CONNECTIONS,
+    },
     routes: routes.flatMap((route) =>
       options.names.map((subject) => ({
         subject,
@@ -107,27 +126,39 @@ async function measure(subjects: readonly Subject[], options: Options): Promise<
           throughput: ratio(of(ours, route, "requestsPerSecond"), of(other, route, "requestsPerSecond")),
         })),
       ),
-    redis: await redisFigures(subjects, options),
+    redis,
     latencies: await latencies(options.names, Math.min(options.rounds, FEW)),
     alternations: await alternations(options.names, Math.min(options.rounds, FEW)),
   };
 }
 
-async function rounds(subjects: readonly Subject[], { rounds, requests }: Options) {
-  const slices = new Map<string, Slice[]>();
-  const of = (name: SubjectName, route: Route) => slices.get(`${name} ${route}`) ?? [];
-  for (let round = 1; subjects.length > 0 && round <= rounds; round++) {
+async function started(name: SubjectName, warmUp: number): Promise<Subject> {
+  const subject = await Subject.start(name, CONNECTIONS);
+  await subject.signIn(SESSIONS);
+  for (const route of routes) await subject.slice(route, warmUp);
+  return subject;
+}
+
+/** The rounds of one start. */
+async function rounds(
+  subjects: readonly Subject[],
+  slices: Map<string, Slice[]>,
+  { rounds, starts, requests }: Options,
+  start: number,
+): Promise<void> {
+  const last = Math.round((start * rounds) / starts);
+  for (let round = Math.round(((start - 1) * rounds) / starts) + 1; round <= last; round++) {
     const startedAt = performance.now();
-    // All subjects on one route, one right after the other: what is compared lies a second apart at the most.
+    // All subjects on one route, one right after the other: what is compared lies some seconds apart at the most.
     for (const route of shuffled(routes))
       for (const subject of shuffled(subjects)) {
         await subject.slice(route, WARM_IN);
-        slices.set(`${subject.name} ${route}`, [...of(subject.name, route), await subject.slice(route, requests)]);
+        const name = `${subject.name} ${route}`;
+        slices.set(name, [...(slices.get(name) ?? []), await subject.slice(route, requests)]);
       }
-    if (round % 10 === 0 || round === rounds)
+    if (round % 10 === 0 || round === last)
       console.log(`round ${round} of ${rounds}: ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
   }
-  return { of };
 }
 
 async function redisFigures(subjects: readonly Subject[], { requests, redisSessions }: Options): Promise<RedisFigures[]> {
@@ -165,14 +196,14 @@ function readOptions(): Options | undefined {
   const names = values.only?.split(",") ?? subjectNames;
   for (const name of names)
     if (!isSubjectName(name)) throw new RangeError(`--only ${name}: the subjects are ${subjectNames.join(", ")}`);
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 100));
+  const rounds = Number(values.rounds ?? (values.quick ? 3 : 40));
   if (!Number.isInteger(rounds) || rounds < 2) throw new RangeError(`--rounds ${values.rounds}: a whole number, 2 or more`);
   const size = values.quick
-    ? { requests: 500, warmUp: 1_000, redisSessions: 200 }
-    : { requests: 500, warmUp: 8_000, redisSessions: 801 };
+    ? { starts: 1, requests: 500, warmUp: 1_000, redisSessions: 200 }
+    : { starts: STARTS, requests: 2_000, warmUp: 8_000, redisSessions: 801 };
   const effort = values.quick
     ? { rounds, warmUp: 300, sliceMicros: 10_000 }
-    : { rounds: Math.min(rounds, MIDDLEWARE_ROUNDS), warmUp: 1_200, sliceMicros: 30_000 };
+    : { rounds: Math.min(rounds, MIDDLEWARE_ROUNDS), warmUp: 1_200, sliceMicros: 120_000 };
   const named = names.filter(isSubjectName);
   return { rounds, names: values.alone ? [] : named, alone: named, effort, ...size };
 }

@@ -7,34 +7,43 @@ import { AnynodeError } from "../errors.js";
 import type { Sid } from "../names.js";
 import { type AttributeTexts, type Change, type Changes, NO_CHANGES, textOf } from "./attributes.js";
 import { makeSid } from "./id.js";
+import { freshValue, isPristine } from "./pristine.js";
 
 /** What an untouched attribute answers with while it is asked whether it is one. */
 const UNTOUCHED = Symbol("untouched");
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+/** In the place of a descriptor: the session object itself has a member of that name, so no attribute can be shown under it. */
+const TAKEN: PropertyDescriptor = {};
 /** Attribute names whose descriptors are kept. Applications use few; one that makes them up by the thousand starts again. */
 const MAX_NAMES = 4096;
 /** Looking for one among more costs as much as comparing texts. */
 const MAX_PLAIN = 8;
 
-export class Session {
-  /** What was loaded, without the names that this object needs itself. */
-  readonly #base: AttributeTexts;
-  #sid: Sid | undefined;
-  #asking = false;
+/** What is behind a session object. One field of it: each more would make every change of the object's shape dearer. */
+interface Inside {
+  /** What was loaded, without the names that the object needs itself. */
+  base: AttributeTexts;
+  sid: Sid | undefined;
+  asking: boolean;
   /** Names and values, in turn, of attributes that were touched and hold no object: comparing those needs no text. */
-  #plain: unknown[] | undefined;
-  #ended = false;
-  #controller: AbortController | undefined;
+  plain: unknown[] | undefined;
+  ended: boolean;
+  controller: AbortController | undefined;
+}
+
+export class Session {
+  readonly #inside: Inside;
 
   /** @internal Made by front ends. Without `sid` one is drawn when somebody wants to know it. */
   constructor(base: AttributeTexts, sid?: Sid) {
-    this.#sid = sid;
-    let shown = base;
+    const inside: Inside = { base, sid, asking: false, plain: undefined, ended: false, controller: undefined };
+    this.#inside = inside;
+    const descriptors = Session.#descriptorsOf(new.target.prototype);
     for (const name of base.keys()) {
-      if (name in this) shown = without(shown, name);
-      else Object.defineProperty(this, name, Session.#descriptorOf(name));
+      const descriptor = descriptors.get(name) ?? Session.#describe(descriptors, name, new.target.prototype);
+      if (descriptor === TAKEN) inside.base = without(inside.base, name);
+      else Object.defineProperty(this, name, descriptor);
     }
-    this.#base = shown;
   }
 
   /** The session id: the visitor's secret. Not shown when the session is printed. */
@@ -44,24 +53,25 @@ export class Session {
 
   /** Aborted when the session ends, or gets a new id elsewhere, while the request still works on it. */
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#ended) this.#controller.abort(over());
-    return this.#controller.signal;
+    const inside = this.#inside;
+    inside.controller ??= new AbortController();
+    if (inside.ended) inside.controller.abort(over());
+    return inside.controller.signal;
   }
 
   /** Plain values, without touching any: printing a session changes nothing. */
   [INSPECT](): Record<string, unknown> {
     const values: Record<string, unknown> = {};
     for (const [name, value] of Session.#asked(this)) {
-      values[name] = value === UNTOUCHED ? JSON.parse(this.#base.get(name) ?? "null") : value;
+      values[name] = value === UNTOUCHED ? JSON.parse(this.#inside.base.get(name) ?? "null") : value;
     }
     return values;
   }
 
   /** @internal */
   static sidOf(session: Session): Sid {
-    session.#sid ??= makeSid();
-    return session.#sid;
+    session.#inside.sid ??= makeSid();
+    return session.#inside.sid;
   }
 
   /**
@@ -69,20 +79,20 @@ export class Session {
    * whoever learns of an end elsewhere. May be repeated.
    */
   static tellEnded(session: Session): void {
-    session.#ended = true;
-    session.#controller?.abort(over());
+    session.#inside.ended = true;
+    session.#inside.controller?.abort(over());
   }
   /** @internal Aborts `signal`, if anybody has it, and says nothing of what may be stored. */
   static abort(session: Session): void {
-    session.#controller?.abort(over());
+    session.#inside.controller?.abort(over());
   }
   /** @internal Whoever has the signal of `from` hears of `to`. */
   static passSignal(from: Session, to: Session): void {
-    to.#controller = from.#controller;
+    to.#inside.controller = from.#inside.controller;
   }
   /** @internal */
   static isEnded(session: Session): boolean {
-    return session.#ended;
+    return session.#inside.ended;
   }
 
   /**
@@ -90,24 +100,26 @@ export class Session {
    * that are part of the object itself, `own`, are left out.
    */
   static changesOf(session: Session, own?: string): Changes {
-    const base = session.#base;
+    const inside = session.#inside;
+    const { base } = inside;
     let changes: Map<string, Change> | undefined;
     let known = 0;
-    session.#asking = true;
+    inside.asking = true;
     try {
       for (const name of Object.keys(session)) {
         if (name === own) continue;
         const value: unknown = Reflect.get(session, name);
         const was = base.get(name);
         if (was !== undefined) known += 1;
-        if (value === UNTOUCHED || session.#isPlain(name, value)) continue;
+        if (value === UNTOUCHED || isPlain(inside, name, value)) continue;
+        if (was !== undefined && isPristine(base, name, value)) continue;
         const mine = storable(session, name, value);
         if (mine === was) continue;
         changes ??= new Map();
         changes.set(name, { base: was, mine });
       }
     } finally {
-      session.#asking = false;
+      inside.asking = false;
     }
     if (known === base.size) return changes ?? NO_CHANGES;
     changes ??= new Map();
@@ -125,51 +137,61 @@ export class Session {
   }
 
   static #asked(session: Session): [string, unknown][] {
-    session.#asking = true;
+    session.#inside.asking = true;
     try {
       return Object.entries(session);
     } finally {
-      session.#asking = false;
+      session.#inside.asking = false;
     }
   }
 
   #touched(name: string): unknown {
-    if (this.#asking) return UNTOUCHED;
-    const value: unknown = JSON.parse(this.#base.get(name) ?? "null");
+    const inside = this.#inside;
+    if (inside.asking) return UNTOUCHED;
+    const value = freshValue(inside.base, name);
     settle(this, name, value);
     if (typeof value !== "object") {
-      if (this.#plain === undefined) this.#plain = [name, value];
-      else if (this.#plain.length < 2 * MAX_PLAIN) this.#plain.push(name, value);
+      if (inside.plain === undefined) inside.plain = [name, value];
+      else if (inside.plain.length < 2 * MAX_PLAIN) inside.plain.push(name, value);
     }
     return value;
   }
 
-  /** Whether a touched attribute has the very value that was loaded. */
-  #isPlain(name: string, value: unknown): boolean {
-    const at = this.#plain?.indexOf(name) ?? -1;
-    return at >= 0 && at % 2 === 0 && this.#plain?.[at + 1] === value;
+  static #descriptorsOf(prototype: object): Map<string, PropertyDescriptor> {
+    const known = Session.#descriptors.get(prototype) ?? new Map<string, PropertyDescriptor>();
+    if (known.size === 0) Session.#descriptors.set(prototype, known);
+    return known;
   }
 
-  /** Shared by all sessions that have an attribute of that name: so their objects have one shape, and opening one costs little. */
-  static #descriptorOf(name: string): PropertyDescriptor {
-    const known = Session.#descriptors.get(name);
-    if (known !== undefined) return known;
-    const fresh: PropertyDescriptor = {
-      get(this: object) {
-        // A clone may carry the accessor along without the session.
-        return #base in this ? this.#touched(name) : undefined;
-      },
-      set(this: object, value: unknown) {
-        settle(this, name, value);
-      },
-      enumerable: true,
-      configurable: true,
-    };
-    if (Session.#descriptors.size >= MAX_NAMES) Session.#descriptors.clear();
-    Session.#descriptors.set(name, fresh);
+  /** The first time that an attribute has that name. */
+  static #describe(known: Map<string, PropertyDescriptor>, name: string, prototype: object): PropertyDescriptor {
+    const fresh: PropertyDescriptor =
+      name in prototype
+        ? TAKEN
+        : {
+            get(this: object) {
+              // A clone may carry the accessor along without the session.
+              return #inside in this ? this.#touched(name) : undefined;
+            },
+            set(this: object, value: unknown) {
+              settle(this, name, value);
+            },
+            enumerable: true,
+            configurable: true,
+          };
+    if (known.size >= MAX_NAMES) known.clear();
+    known.set(name, fresh);
     return fresh;
   }
-  static readonly #descriptors = new Map<string, PropertyDescriptor>();
+
+  /** Of a class, by name; shared by all its sessions: so their objects have one shape, and opening one costs little. */
+  static readonly #descriptors = new WeakMap<object, Map<string, PropertyDescriptor>>();
+}
+
+/** Whether a touched attribute has the very value that was loaded. */
+function isPlain({ plain }: Inside, name: string, value: unknown): boolean {
+  const at = plain?.indexOf(name) ?? -1;
+  return at >= 0 && at % 2 === 0 && plain?.[at + 1] === value;
 }
 
 function settle(session: object, name: string, value: unknown): void {

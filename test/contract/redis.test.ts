@@ -64,3 +64,21 @@ engineContract({ describe, test }, "redis, a given ioredis client", {
     };
   },
 });
+
+test("ioredis: commands of one go are sent as one", async () => {
+  const client = new Redis({ path: server.socket });
+  const engine = redisEngine({ client, prefix: newPrefix() });
+  try {
+    // By then Redis knows the script.
+    await engine.nodes();
+    const sends = jest.spyOn(client.stream, "_write");
+    const batches = jest.spyOn(client.stream, "_writev");
+    await Promise.all(Array.from({ length: 8 }, () => engine.nodes()));
+    expect([sends.mock.calls.length, batches.mock.calls.length]).toEqual([0, 1]);
+    await engine.nodes();
+    expect(sends.mock.calls.length + batches.mock.calls.length).toBe(2);
+  } finally {
+    await engine.close();
+    client.disconnect();
+  }
+});

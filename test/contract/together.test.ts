@@ -58,6 +58,8 @@ test.each(Object.keys(FRONTS))(
     const url = await served(FRONTS[name]?.() ?? (() => {}));
     const paths = Array.from({ length: 10 }, (_, i) => `/${i}`);
     const cookie = (await fetch(url)).headers.getSetCookie()[0]?.split(";")[0] ?? "";
+    // After some that come one by one nobody waits for others.
+    for (let i = 0; i < 12; i++) expect(await (await fetch(`${url}/alone`)).text()).toBe("/alone");
     for (let round = 0; round < 5; round++) {
       const bodies = await Promise.all(paths.map(async (path) => (await fetch(url + path, { headers: { cookie } })).text()));
       expect(bodies).toEqual(paths);

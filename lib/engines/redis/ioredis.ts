@@ -10,6 +10,8 @@ import { NotSent } from "./failure.js";
 export interface IoredisClient {
   readonly status: string;
   readonly options: object;
+  /** The connection; ioredis makes a new one when it reconnects. */
+  readonly stream?: { cork(): void; uncork(): void } | undefined;
   callBuffer(...args: Argument[]): Promise<unknown>;
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
@@ -75,10 +77,14 @@ function connection(client: IoredisClient, onLost: (reason: unknown) => void): C
     reason = error;
   });
   client.on("close", () => onLost(reason));
+  const pack = packing(client);
   return {
     ...verbs(client),
-    call: (args) =>
-      client.status === "ready" ? client.callBuffer(...args) : Promise.reject(new NotSent("the client isn't ready")),
+    call: (args) => {
+      if (client.status !== "ready") return Promise.reject(new NotSent("the client isn't ready"));
+      pack();
+      return client.callBuffer(...args);
+    },
     // connect() says "Connection is closed", the event before it says why.
     opened: client.connect().catch((error) => {
       throw reason ?? error;
@@ -97,8 +103,10 @@ function given(client: IoredisClient): Client {
     breaks++;
   };
   client.on("close", onClose);
+  const pack = packing(client);
   const call = (args: Argument[]) => {
     const before = breaks;
+    pack();
     const known = () => {
       if (before !== breaks) throw new Error("The connection broke");
     };
@@ -119,6 +127,24 @@ function given(client: IoredisClient): Client {
     // Still connecting, or lazy: waited for in its own queue.
     opened: client.callBuffer("PING").then(() => {}),
     close: () => void client.off("close", onClose),
+  };
+}
+
+/**
+ * ioredis sends each command by itself, a system call each: what is called in one go is held, and sent as one. To be called before each
+ * command.
+ */
+function packing(client: IoredisClient): () => void {
+  let packed = false;
+  return () => {
+    const { stream } = client;
+    if (packed || stream === undefined) return;
+    packed = true;
+    stream.cork();
+    process.nextTick(() => {
+      packed = false;
+      stream.uncork();
+    });
   };
 }
 
