@@ -5,6 +5,7 @@ import type { MiddlewareFigures } from "./middleware.js";
 import type { Ratio } from "./ratio.js";
 import type { RedisCost } from "./redis-cost.js";
 import type { RedisMemory } from "./redis-memory.js";
+import type { Sealing } from "./sealing.js";
 import type { Route } from "./subject.js";
 import type { SubjectName } from "./subjects.js";
 
@@ -45,6 +46,7 @@ export interface Figures {
   };
   /** In process, without a server. */
   readonly middleware?: MiddlewareFigures | undefined;
+  readonly sealing?: readonly Sealing[] | undefined;
   readonly routes: readonly RouteFigures[];
   readonly comparisons: readonly Comparison[];
   readonly redis: readonly RedisFigures[];
@@ -109,7 +111,7 @@ export function bars(figures: Figures): Bar[] {
       passed: weight <= heaviest,
     });
   }
-  return [...middlewareBars(figures), ...all, ...latencyBars(figures), ...alternationBars(figures)];
+  return [...middlewareBars(figures), ...sealingBars(figures), ...all, ...latencyBars(figures), ...alternationBars(figures)];
 }
 
 /** Of reads from the near cache. */
@@ -136,6 +138,16 @@ function middlewareBars({ middleware }: Figures): Bar[] {
     );
   }
   return all;
+}
+
+/** The dearer kilobyte is the first one. */
+function sealingBars({ sealing = [] }: Figures): Bar[] {
+  return sealing.map(({ verb, firstMicros: { mean } }) => ({
+    what: `to ${verb} a record of 1 KB: µs`,
+    measured: mean,
+    bound: "<= 15",
+    passed: mean <= 15,
+  }));
 }
 
 /** Of those that read from copies; the others' figures are there to compare. */

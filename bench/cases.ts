@@ -1,9 +1,7 @@
 /** What the middleware alone is measured with: who, sessions of which shape, and what the handler does with them. */
 
-export const middlewareNames = ["none", "memory-store", "native-memory", "native-redis", "native-redis-checked"] as const;
-export type MiddlewareName = (typeof middlewareNames)[number];
-/** "none" is no session at all: what the others are measured against. */
-export type SessionName = Exclude<MiddlewareName, "none">;
+export const sessionNames = ["memory-store", "native-memory", "native-redis", "native-redis-checked"] as const;
+export type SessionName = (typeof sessionNames)[number];
 
 export interface Shape {
   readonly kilobytes: number;
@@ -27,6 +25,6 @@ export interface Case {
 }
 export const cases: readonly Case[] = uses.flatMap((use) => shapes.map((shape) => ({ shape, use })));
 
-export function isMiddlewareName(text: string | undefined): text is MiddlewareName {
-  return middlewareNames.some((name) => name === text);
+export function isSessionName(text: string | undefined): text is SessionName {
+  return sessionNames.some((name) => name === text);
 }

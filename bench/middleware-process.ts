@@ -1,5 +1,5 @@
 /** The child process of one middleware: makes sessions of each shape, and sends requests of a case through when asked. */
-import { type Case, cases, isMiddlewareName, type MiddlewareName, type Shape, shapes, type Use } from "./cases.js";
+import { type Case, cases, isSessionName, type SessionName, type Shape, shapes, type Use } from "./cases.js";
 import { type Contents, randomText } from "./contents.js";
 import { exchange, type Handler, type Middleware } from "./exchange.js";
 import { USER_NAME } from "./subjects.js";
@@ -10,36 +10,35 @@ const DAY_MS = 86_400_000;
 
 async function main(): Promise<void> {
   const [, , name, redisUrl = ""] = process.argv;
-  if (!isMiddlewareName(name)) throw new Error(`no middleware ${name}`);
+  if (!isSessionName(name)) throw new Error(`no middleware ${name}`);
   const middleware = await middlewareOf(name, redisUrl);
-  const handlers = name === "none" ? sessionless : withSession;
   const cookies = new Map<Shape, string[]>();
   for (const shape of shapes) {
     const signedIn: string[] = [];
-    for (let i = 0; i < SESSIONS; i++) signedIn.push(name === "none" ? "none" : await signIn(middleware, shape));
+    for (let i = 0; i < SESSIONS; i++) signedIn.push(await signIn(middleware, shape));
     cookies.set(shape, signedIn);
   }
   /** CPU time in microseconds. */
-  const run = async ({ shape, use }: Case, requests: number) => {
-    const [handler, ours] = [handlers[use], cookies.get(shape) ?? []];
+  const run = async ({ shape, use }: Case, requests: number, without: boolean) => {
+    const [through, handler] = without ? [NONE, answer] : [middleware, withSession[use]];
+    const ours = cookies.get(shape) ?? [];
     const before = process.cpuUsage();
-    for (let i = 0; i < requests; i++) await exchange(middleware, handler, ours[i % SESSIONS] ?? "");
+    for (let i = 0; i < requests; i++) await exchange(through, handler, ours[i % SESSIONS] ?? "");
     const { user, system } = process.cpuUsage(before);
     return user + system;
   };
   process.on("message", (question) => {
-    const { at, requests } = Object(question);
+    const { at, requests, without } = Object(question);
     const one = cases[Number(at)];
     if (one === undefined) throw new RangeError(`no case ${at}`);
-    run(one, Number(requests)).then((micros) => process.send?.({ micros }), failed);
+    run(one, Number(requests), without === true).then((micros) => process.send?.({ micros }), failed);
   });
   process.on("disconnect", () => process.exit(0));
   process.send?.({ ready: true });
 }
 
 /** Each process loads only what it measures. */
-async function middlewareOf(name: MiddlewareName, redisUrl: string): Promise<Middleware> {
-  if (name === "none") return { handle: (_request, _response, next) => next() };
+async function middlewareOf(name: SessionName, redisUrl: string): Promise<Middleware> {
   if (name === "memory-store") {
     const { default: session, MemoryStore } = await import("express-session");
     const cookie = { maxAge: DAY_MS };
@@ -69,7 +68,7 @@ const withSession: Readonly<Record<Use, Handler>> = {
 };
 
 const answer: Handler = (_request, response) => void response.end(USER_NAME);
-const sessionless: Readonly<Record<Use, Handler>> = { nothing: answer, read: answer, write: answer };
+const NONE: Middleware = { handle: (_request, _response, next) => next() };
 
 /** The cookie of a new session of that shape. */
 async function signIn(middleware: Middleware, shape: Shape): Promise<string> {

@@ -1,21 +1,10 @@
 /**
  * The middleware alone: no Express, no network, no load generator. Each in a process of its own, which tells its own CPU time; what
- * node's request and response cost by themselves ("none") is taken off, and what is left is what the session adds to a request.
+ * node's request and response cost by themselves, in that process and right then, is taken off, and what is left is what the session adds
+ * to a request.
  */
 import { type RedisServer, startRedis } from "../test/support/redis.js";
-import {
-  cases,
-  FEW,
-  LARGE,
-  MANY,
-  type MiddlewareName,
-  middlewareNames,
-  type SessionName,
-  type Shape,
-  SMALL,
-  type Use,
-  uses,
-} from "./cases.js";
+import { cases, FEW, LARGE, MANY, type SessionName, type Shape, SMALL, sessionNames, type Use, uses } from "./cases.js";
 import { Child } from "./child.js";
 import { type Interval, interval, median, type Ratio, ratio } from "./ratio.js";
 import { shuffled } from "./shuffled.js";
@@ -53,18 +42,19 @@ export interface Effort {
   readonly sliceMicros: number;
 }
 
+type Session = "with" | "without";
+
 /** Requests of a slice. */
 const [LEAST, MOST] = [60, 8_000];
 
-/** Of those that are named, each against no session. */
+/** Of those that are named. */
 export async function middlewareAlone(names: readonly string[], effort: Effort): Promise<MiddlewareFigures | undefined> {
   // What has no process of its own among the servers goes with what has.
-  const wanted = middlewareNames.filter((name) => names.includes(name === "native-redis-checked" ? "native-redis" : name));
-  const measured = wanted.filter((name) => name !== "none");
+  const measured = sessionNames.filter((name) => names.includes(name === "native-redis-checked" ? "native-redis" : name));
   if (measured.length === 0) return undefined;
   const alone: Alone[] = [];
   try {
-    for (const name of ["none", ...measured] as const) alone.push(await Alone.start(name));
+    for (const name of measured) alone.push(await Alone.start(name));
     for (const one of alone) await one.warmUp(effort);
     await rounds(alone, effort.rounds);
   } finally {
@@ -75,21 +65,23 @@ export async function middlewareAlone(names: readonly string[], effort: Effort):
 
 /** One middleware that runs. */
 class Alone {
-  readonly name: MiddlewareName;
-  /** Per request, by case and round. */
-  readonly micros: readonly number[][] = cases.map(() => []);
+  readonly name: SessionName;
+  /** What it adds to a request, by case and round. */
+  readonly added: readonly number[][] = cases.map(() => []);
+  /** Of requests without a session, likewise. */
+  readonly none: readonly number[][] = cases.map(() => []);
   /** Of a slice, by case. */
   readonly #requests: number[] = [];
   readonly #child: Child;
   readonly #redis: RedisServer | undefined;
 
-  private constructor(name: MiddlewareName, child: Child, redis: RedisServer | undefined) {
+  private constructor(name: SessionName, child: Child, redis: RedisServer | undefined) {
     this.name = name;
     this.#child = child;
     this.#redis = redis;
   }
 
-  static async start(name: MiddlewareName): Promise<Alone> {
+  static async start(name: SessionName): Promise<Alone> {
     // One each: nodes that read in different ways would be of one fleet, and so read in one way.
     const redis = name === "native-redis" || name === "native-redis-checked" ? await startRedis({ tcp: true }) : undefined;
     const child = new Child("middleware-process", [name, redis?.url ?? ""]);
@@ -99,21 +91,30 @@ class Alone {
 
   async warmUp({ warmUp, sliceMicros }: Effort): Promise<void> {
     for (const at of cases.keys()) {
-      await this.#run(at, warmUp / 2);
-      const each = (await this.#run(at, warmUp / 2)) / (warmUp / 2);
+      await this.#run(at, warmUp, "without");
+      await this.#run(at, warmUp / 2, "with");
+      const each = await this.#run(at, warmUp / 2, "with");
       this.#requests[at] = Math.round(Math.min(Math.max(sliceMicros / each, LEAST), MOST));
     }
   }
 
   async slice(at: number): Promise<void> {
     const requests = this.#requests[at] ?? LEAST;
-    // Unmeasured: by then the caches are its own again, the processor's and that of sessions.
-    await this.#run(at, Math.ceil(requests / 3));
-    this.micros[at]?.push((await this.#run(at, requests)) / requests);
+    const none = await this.#measured(at, MOST / 2, "without");
+    this.none[at]?.push(none);
+    this.added[at]?.push((await this.#measured(at, requests, "with")) - none);
   }
 
-  async #run(at: number, requests: number): Promise<number> {
-    return Number(await this.#child.answer("micros", { at, requests }));
+  async #measured(at: number, requests: number, session: Session): Promise<number> {
+    // Unmeasured: by then the caches are its own again, the processor's and that of sessions.
+    await this.#run(at, Math.ceil(requests / 3), session);
+    return this.#run(at, requests, session);
+  }
+
+  /** CPU time of each. */
+  async #run(at: number, requests: number, session: Session): Promise<number> {
+    const micros = Number(await this.#child.answer("micros", { at, requests, without: session === "without" }));
+    return micros / requests;
   }
 
   async stop(): Promise<void> {
@@ -130,13 +131,13 @@ async function rounds(alone: readonly Alone[], count: number): Promise<void> {
 
 /** Everything by pairs of one round, in which the two lie a moment apart. */
 function figuresOf(alone: readonly Alone[], names: readonly SessionName[]): MiddlewareFigures {
-  const micros = (name: MiddlewareName, use: Use, shape: Shape) =>
-    alone.find((one) => one.name === name)?.micros[cases.findIndex((one) => one.use === use && one.shape === shape)] ?? [];
-  const added = (name: SessionName, use: Use, shape: Shape) => less(micros(name, use, shape), micros("none", use, shape));
+  const at = (use: Use, shape: Shape) => cases.findIndex((one) => one.use === use && one.shape === shape);
+  const added = (name: SessionName, use: Use, shape: Shape) =>
+    alone.find((one) => one.name === name)?.added[at(use, shape)] ?? [];
   const each = <T>(figure: (middleware: SessionName, use: Use) => T) =>
     uses.flatMap((use) => names.map((middleware) => figure(middleware, use)));
   return {
-    noneMicros: median(micros("none", "nothing", SMALL)),
+    noneMicros: median(alone.flatMap(({ none }) => none[at("nothing", SMALL)] ?? [])),
     added: names.flatMap((middleware) =>
       cases.map(({ use, shape }) => ({ middleware, use, shape, addedMicros: median(added(middleware, use, shape)) })),
     ),

@@ -14,6 +14,7 @@ import { average, ratio } from "./ratio.js";
 import { redisCost } from "./redis-cost.js";
 import { redisMemory } from "./redis-memory.js";
 import { report } from "./report.js";
+import { sealing } from "./sealing.js";
 import { shuffled } from "./shuffled.js";
 import { type Route, routes, type Slice, Subject } from "./subject.js";
 import { isSubjectName, type SubjectName, subjectNames } from "./subjects.js";
@@ -54,6 +55,7 @@ interface Options {
   /** Those whose middleware is measured alone. */
   readonly alone: readonly SubjectName[];
   readonly effort: Effort;
+  readonly sealing: { readonly rounds: number; readonly repeats: number };
   readonly requests: number;
   readonly warmUp: number;
   readonly redisSessions: number;
@@ -68,7 +70,8 @@ async function main(): Promise<void> {
     // First, while nothing else runs.
     console.log("measuring the middleware alone");
     const middleware = await middlewareAlone(options.alone, options.effort);
-    const figures = { ...(await measure(options)), middleware };
+    const sealed = sealing(options.sealing);
+    const figures = { ...(await measure(options)), middleware, sealing: sealed };
     console.log(`\n${report(figures)}`);
     const folder = join(__dirname, "results");
     await mkdir(folder, { recursive: true });
@@ -199,8 +202,8 @@ function readOptions(): Options | undefined {
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 40));
   if (!Number.isInteger(rounds) || rounds < 2) throw new RangeError(`--rounds ${values.rounds}: a whole number, 2 or more`);
   const size = values.quick
-    ? { starts: 1, requests: 500, warmUp: 1_000, redisSessions: 200 }
-    : { starts: STARTS, requests: 2_000, warmUp: 8_000, redisSessions: 801 };
+    ? { starts: 1, requests: 500, warmUp: 1_000, redisSessions: 200, sealing: { rounds: 3, repeats: 200 } }
+    : { starts: STARTS, requests: 2_000, warmUp: 8_000, redisSessions: 801, sealing: { rounds: 20, repeats: 2_000 } };
   const effort = values.quick
     ? { rounds, warmUp: 300, sliceMicros: 10_000 }
     : { rounds: Math.min(rounds, MIDDLEWARE_ROUNDS), warmUp: 1_200, sliceMicros: 120_000 };
