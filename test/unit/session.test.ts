@@ -172,3 +172,11 @@ function keysIn(object: object): string[] {
   for (const key in object) keys.push(key);
   return keys;
 }
+
+test("an attribute of a name that the object has itself isn't shown, and stays as it is", () => {
+  const session = open({ id: "somebody else's", signal: 1, n: 1 });
+  expect(isSid(session.id)).toBe(true);
+  expect(session.signal).toBeInstanceOf(AbortSignal);
+  expect(Object.getOwnPropertyNames(session)).toEqual(["n"]);
+  expect(changed(session)).toEqual({});
+});
