@@ -44,8 +44,13 @@ const MIDDLEWARE_ROUNDS = 20;
  * process to process by more than some of what is compared.
  */
 const STARTS = 4;
-/** Requests before each slice: what is in the caches by then is its own, not what the others left while they had their turns. */
-const WARM_IN = 200;
+/**
+ * Requests before each slice, unmeasured. A process that had nothing to do for some seconds (the others had their turns) comes back cold:
+ * V8 has collected the hidden classes of what was alive no more, and with them the code that was compiled for those. That takes 1,500 to
+ * 2,000 requests to make up for (in slices of 400 after 15 s of idleness the first cost two to three times as much); what is measured
+ * is a server at work.
+ */
+const WARM_IN = 2_000;
 
 interface Options {
   readonly rounds: number;

@@ -19,12 +19,17 @@ const MAX_NAMES = 4096;
 /** Looking for one among more costs as much as comparing texts. */
 const MAX_PLAIN = 8;
 
+/**
+ * The session that is being asked what was done to it: its untouched attributes then answer UNTOUCHED. Not a field of the session, which
+ * every attribute would have to look up, at several times the cost where sessions have many shapes.
+ */
+let asked: object | undefined;
+
 /** What is behind a session object. One field of it: each more would make every change of the object's shape dearer. */
 interface Inside {
   /** What was loaded, without the names that the object needs itself. */
   base: AttributeTexts;
   sid: Sid | undefined;
-  asking: boolean;
   /** Names and values, in turn, of attributes that were touched and hold no object: comparing those needs no text. */
   plain: unknown[] | undefined;
   ended: boolean;
@@ -36,7 +41,7 @@ export class Session {
 
   /** @internal Made by front ends. Without `sid` one is drawn when somebody wants to know it. */
   constructor(base: AttributeTexts, sid?: Sid) {
-    const inside: Inside = { base, sid, asking: false, plain: undefined, ended: false, controller: undefined };
+    const inside: Inside = { base, sid, plain: undefined, ended: false, controller: undefined };
     this.#inside = inside;
     const descriptors = Session.#descriptorsOf(new.target.prototype);
     for (const name of base.keys()) {
@@ -104,7 +109,8 @@ export class Session {
     const { base } = inside;
     let changes: Map<string, Change> | undefined;
     let known = 0;
-    inside.asking = true;
+    const askedBefore = asked;
+    asked = session;
     try {
       for (const name of Object.keys(session)) {
         if (name === own) continue;
@@ -119,7 +125,7 @@ export class Session {
         changes.set(name, { base: was, mine });
       }
     } finally {
-      inside.asking = false;
+      asked = askedBefore;
     }
     if (known === base.size) return changes ?? NO_CHANGES;
     changes ??= new Map();
@@ -137,17 +143,17 @@ export class Session {
   }
 
   static #asked(session: Session): [string, unknown][] {
-    session.#inside.asking = true;
+    const askedBefore = asked;
+    asked = session;
     try {
       return Object.entries(session);
     } finally {
-      session.#inside.asking = false;
+      asked = askedBefore;
     }
   }
 
   #touched(name: string): unknown {
     const inside = this.#inside;
-    if (inside.asking) return UNTOUCHED;
     const value = freshValue(inside.base, name);
     settle(this, name, value);
     if (typeof value !== "object") {
@@ -170,6 +176,7 @@ export class Session {
         ? TAKEN
         : {
             get(this: object) {
+              if (this === asked) return UNTOUCHED;
               // A clone may carry the accessor along without the session.
               return #inside in this ? this.#touched(name) : undefined;
             },

@@ -98,15 +98,17 @@ export class Writer {
     const begun: Work[] = [];
     const answers: (() => void)[] = [];
     this.#broken = undefined;
+    let mayBegin = false;
     try {
-      await this.#door.free();
       process.once("exit", leaveAtOnce);
       await this.#environment.transaction(() => {
         // From here on LMDB's thread needs nothing more of the event loop: an exit waits for the commit, and no longer.
         process.removeListener("exit", leaveAtOnce);
-        // Else nothing is put: what waits goes into the next batch.
-        if (this.#door.enter()) this.#runBatch(begun, answers);
+        mayBegin = this.#door.enter();
+        if (mayBegin) this.#runBatch(begun, answers);
       });
+      // Else nothing was put: what waits goes into the next batch.
+      if (!mayBegin) await this.#door.free();
     } catch (error) {
       process.removeListener("exit", leaveAtOnce);
       await this.#failBatch(begun, this.#broken ?? error);
