@@ -37,7 +37,7 @@ import { withHolder, withoutHolder } from "./holders.js";
 import { Bell } from "./lmdb/bell.js";
 import { prepareDirectory, reasonOf, unusable } from "./lmdb/directory.js";
 import { Door } from "./lmdb/door.js";
-import { Environment, MAP_BYTES } from "./lmdb/environment.js";
+import { Environment, load, MAP_BYTES } from "./lmdb/environment.js";
 import { holdersAt, storeHolders } from "./lmdb/holdings.js";
 import { Mailbox } from "./lmdb/mailbox.js";
 import { loadRoster, storeRoster } from "./lmdb/rows.js";
@@ -269,6 +269,8 @@ class LmdbEngine implements Engine {
     try {
       const [clock, deadlineMs, limitBytes] = [this.#clock, this.#deadlineMs, this.#limitBytes];
       await prepareDirectory(this.#dir);
+      // Before the door: while somebody opens nobody writes.
+      await load();
       const door = new Door(this.#dir, clock);
       const opening = door
         .open(deadlineMs, () => Environment.open(this.#dir))

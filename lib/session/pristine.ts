@@ -1,15 +1,18 @@
 /**
  * Values of a record's attributes as they were parsed, which no request can have changed: comparing with those costs less than making a
- * text. Kept for small objects of a record that a second request touches; the near cache's estimate of two bytes a character has room for
- * them.
+ * text. Kept for small attributes of few objects, of records that a second request touches; the near cache's estimate of two bytes a
+ * character has room for them.
  */
 import { hidden } from "../hidden.js";
 import type { AttributeTexts } from "./attributes.js";
 
 /** In characters: longer texts are compared as such. */
 const MAX_LENGTH = 512;
+/** Objects and lists: those of few characters weigh much more than their text. */
+const MAX_OBJECTS = 16;
 /** In the place of a value: one request has asked for it so far. */
 const ASKED = Symbol("asked");
+const TOO_MANY = Symbol("too many objects");
 const pristines = hidden<Map<string, unknown>>();
 
 /** The value of an attribute, for one request alone; null if there is none. */
@@ -23,7 +26,7 @@ export function freshValue(texts: AttributeTexts, name: string): unknown {
 /** Whether a value that was parsed from that attribute surely has the same text still. False if its text must tell. */
 export function isPristine(texts: AttributeTexts, name: string, value: unknown): boolean {
   const pristine = pristines.get(texts)?.get(name);
-  return pristine !== undefined && pristine !== ASKED && isSame(value, pristine);
+  return typeof pristine === "object" && isSame(value, pristine);
 }
 
 function remember(texts: AttributeTexts, name: string, text: string): void {
@@ -33,7 +36,7 @@ function remember(texts: AttributeTexts, name: string, text: string): void {
     pristines.set(texts, values);
   }
   const known = values.get(name);
-  if (known === undefined) values.set(name, ASKED);
+  if (known === undefined) values.set(name, (text.match(/[{[]/g)?.length ?? 0) > MAX_OBJECTS ? TOO_MANY : ASKED);
   else if (known === ASKED) values.set(name, JSON.parse(text));
 }
 
@@ -51,7 +54,7 @@ function isSameList(value: object, was: readonly unknown[]): boolean {
 
 function isSameObject(value: object, was: object): boolean {
   // A Date, a Map or an instance has a text of its own making.
-  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  if (Object.getPrototypeOf(value) !== Object.prototype || "toJSON" in value) return false;
   const names = Object.keys(was);
   const own = Object.keys(value);
   return (

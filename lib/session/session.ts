@@ -20,10 +20,11 @@ const MAX_NAMES = 4096;
 const MAX_PLAIN = 8;
 
 /**
- * The session that is being asked what was done to it: its untouched attributes then answer UNTOUCHED. Not a field of the session, which
- * every attribute would have to look up, at several times the cost where sessions have many shapes.
+ * Which attribute of which session is being asked whether it was touched. Not a field of the session, which every attribute would have to
+ * look up, at several times the cost where sessions have many shapes.
  */
 let asked: object | undefined;
+let askedName: string | undefined;
 
 /** What is behind a session object. One field of it: each more would make every change of the object's shape dearer. */
 interface Inside {
@@ -55,6 +56,9 @@ export class Session {
   get id(): string {
     return Session.sidOf(this);
   }
+  set id(_: never) {
+    throw taken("id");
+  }
 
   /** Aborted when the session ends, or gets a new id elsewhere, while the request still works on it. */
   get signal(): AbortSignal {
@@ -63,11 +67,16 @@ export class Session {
     if (inside.ended) inside.controller.abort(over());
     return inside.controller.signal;
   }
+  set signal(_: never) {
+    throw taken("signal");
+  }
 
   /** Plain values, without touching any: printing a session changes nothing. */
   [INSPECT](): Record<string, unknown> {
+    if (!(#inside in this)) return { ...this };
     const values: Record<string, unknown> = {};
-    for (const [name, value] of Session.#asked(this)) {
+    for (const name of Object.keys(this)) {
+      const value = ask(this, name);
       values[name] = value === UNTOUCHED ? JSON.parse(this.#inside.base.get(name) ?? "null") : value;
     }
     return values;
@@ -109,23 +118,17 @@ export class Session {
     const { base } = inside;
     let changes: Map<string, Change> | undefined;
     let known = 0;
-    const askedBefore = asked;
-    asked = session;
-    try {
-      for (const name of Object.keys(session)) {
-        if (name === own) continue;
-        const value: unknown = Reflect.get(session, name);
-        const was = base.get(name);
-        if (was !== undefined) known += 1;
-        if (value === UNTOUCHED || isPlain(inside, name, value)) continue;
-        if (was !== undefined && isPristine(base, name, value)) continue;
-        const mine = storable(session, name, value);
-        if (mine === was) continue;
-        changes ??= new Map();
-        changes.set(name, { base: was, mine });
-      }
-    } finally {
-      asked = askedBefore;
+    for (const name of Object.keys(session)) {
+      if (name === own) continue;
+      const value = ask(session, name);
+      const was = base.get(name);
+      if (was !== undefined) known += 1;
+      if (value === UNTOUCHED || isPlain(inside, name, value)) continue;
+      if (was !== undefined && isPristine(base, name, value)) continue;
+      const mine = storable(session, name, value);
+      if (mine === was) continue;
+      changes ??= new Map();
+      changes.set(name, { base: was, mine });
     }
     if (known === base.size) return changes ?? NO_CHANGES;
     changes ??= new Map();
@@ -135,21 +138,20 @@ export class Session {
     return changes;
   }
 
-  /** @internal Makes the attributes those of a plain object, e.g. one that the application put in the session's place. */
+  /**
+   * @internal Makes the attributes those of a plain object, e.g. one that the application put in the session's place. Throws
+   * ATTRIBUTE_INVALID for a name that can't be one; the attributes are as they were then.
+   */
   static become(session: Session, values: object, own?: string): void {
-    for (const name of Object.keys(session))
-      if (name !== own && !Object.hasOwn(values, name)) Reflect.deleteProperty(session, name);
-    for (const [name, value] of Object.entries(values)) if (name !== own) Reflect.set(session, name, value);
-  }
-
-  static #asked(session: Session): [string, unknown][] {
-    const askedBefore = asked;
-    asked = session;
-    try {
-      return Object.entries(session);
-    } finally {
-      asked = askedBefore;
+    const attributes = new Map<string, unknown>();
+    for (const [name, value] of Object.entries(values)) {
+      // It throws for names that nothing can have: `__proto__` would give the session another prototype.
+      if (name === own || textOf(name, null) === undefined) continue;
+      if (name in Object.getPrototypeOf(session)) assign(session, name, value);
+      else attributes.set(name, value);
     }
+    for (const name of Object.keys(session)) if (name !== own && !attributes.has(name)) Reflect.deleteProperty(session, name);
+    for (const [name, value] of attributes) Reflect.set(session, name, value);
   }
 
   #touched(name: string): unknown {
@@ -161,6 +163,12 @@ export class Session {
       else if (inside.plain.length < 2 * MAX_PLAIN) inside.plain.push(name, value);
     }
     return value;
+  }
+
+  /** A clone may carry an accessor along without the session; what inherits from a session has its attributes. */
+  static #behind(object: object): Session | undefined {
+    for (let at: object | null = object; at !== null; at = Object.getPrototypeOf(at)) if (#inside in at) return at;
+    return undefined;
   }
 
   static #descriptorsOf(prototype: object): Map<string, PropertyDescriptor> {
@@ -176,9 +184,9 @@ export class Session {
         ? TAKEN
         : {
             get(this: object) {
-              if (this === asked) return UNTOUCHED;
-              // A clone may carry the accessor along without the session.
-              return #inside in this ? this.#touched(name) : undefined;
+              if (this === asked && name === askedName) return UNTOUCHED;
+              const session = Session.#behind(this);
+              return session === undefined ? undefined : session.#touched(name);
             },
             set(this: object, value: unknown) {
               settle(this, name, value);
@@ -195,6 +203,17 @@ export class Session {
   static readonly #descriptors = new WeakMap<object, Map<string, PropertyDescriptor>>();
 }
 
+/** The value of an own property; UNTOUCHED if it is an attribute that nobody touched. Getters of the application's see what they always see. */
+function ask(session: object, name: string): unknown {
+  asked = session;
+  askedName = name;
+  try {
+    return Reflect.get(session, name);
+  } finally {
+    asked = undefined;
+  }
+}
+
 /** Whether a touched attribute has the very value that was loaded. */
 function isPlain({ plain }: Inside, name: string, value: unknown): boolean {
   const at = plain?.indexOf(name) ?? -1;
@@ -205,13 +224,31 @@ function settle(session: object, name: string, value: unknown): void {
   Object.defineProperty(session, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
+/** To a member of the session object, where that may be done. What JSON leaves out doesn't count. */
+function assign(session: object, name: string, value: unknown): void {
+  if (typeof value === "function" || value === undefined) return;
+  for (let at: object | null = session; at !== null; at = Object.getPrototypeOf(at)) {
+    const member = Object.getOwnPropertyDescriptor(at, name);
+    if (member?.set !== undefined) return void Reflect.apply(member.set, session, [value]);
+  }
+  throw taken(name);
+}
+
 /** The text of an attribute. A method that somebody put in place of ours is none. */
 function storable(session: Session, name: string, value: unknown): string | undefined {
   if (name in Object.getPrototypeOf(session)) {
     if (typeof value === "function" || value === undefined) return undefined;
-    throw new AnynodeError("ATTRIBUTE_INVALID", `"${name}" can't be an attribute: the session object needs it. Rename it.`);
+    throw taken(name);
   }
   return textOf(name, value);
+}
+
+/** What whoever assigns to a member of the session object is told: it would be lost. */
+export function taken(name: string): AnynodeError {
+  return new AnynodeError(
+    "ATTRIBUTE_INVALID",
+    `${JSON.stringify(name)} can't be an attribute: the session object needs it. Rename it.`,
+  );
 }
 
 function without(texts: AttributeTexts, name: string): AttributeTexts {

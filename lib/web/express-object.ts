@@ -1,6 +1,7 @@
 /** `req.session`: the attributes as on a plain object, and the members of express-session's Session, by callback or promise. */
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import { taken } from "../session/session.js";
 import { answer } from "./callback.js";
 import { type PersonKeeper, PersonSession } from "./person-session.js";
 import type { SessionCookie } from "./session-cookie.js";
@@ -17,6 +18,18 @@ interface Keeper extends PersonKeeper {
   regenerate(session: ExpressSession): Promise<void>;
 }
 
+/** As express-session's, the cookie is an own property of the session: printed, spread and stringified with it. */
+const OWN_COOKIE: PropertyDescriptor = {
+  get(this: object) {
+    return ExpressSession.cookieOf(this);
+  },
+  set(this: object, value: unknown) {
+    ExpressSession.putCookie(this, value);
+  },
+  enumerable: true,
+  configurable: true,
+};
+
 export class ExpressSession extends PersonSession {
   readonly #keeper: Keeper;
 
@@ -31,14 +44,12 @@ export class ExpressSession extends PersonSession {
   get req(): object {
     return this.#keeper.req;
   }
+  set req(_: never) {
+    throw taken("req");
+  }
 
   /** The settings of this session's cookie. What is changed here is stored, and the browser hears of it. */
-  get cookie(): SessionCookie {
-    return this.#keeper.cookie;
-  }
-  set cookie(value: SessionCookie) {
-    this.#keeper.replaceCookie(value);
-  }
+  declare cookie: SessionCookie;
 
   /** Stores what this request changed, now. Without a callback it gives a promise. */
   save(): Promise<void>;
@@ -82,24 +93,18 @@ export class ExpressSession extends PersonSession {
     return callback === undefined ? answered : this;
   }
 
-  /** @internal For the own property; a clone may carry that along without the session. */
+  /** @internal For the own property; a clone may carry that along, or its prototype, without the session. */
   static cookieOf(session: object): SessionCookie | undefined {
     return #keeper in session ? session.#keeper.cookie : undefined;
   }
   /** @internal */
   static putCookie(session: object, value: unknown): void {
     if (#keeper in session) session.#keeper.replaceCookie(value);
+    else Object.defineProperty(session, "cookie", { value, writable: true, enumerable: true, configurable: true });
+  }
+
+  static {
+    // Also there: no attribute can have that name.
+    Object.defineProperty(ExpressSession.prototype, "cookie", OWN_COOKIE);
   }
 }
-
-/** As express-session's, the cookie is an own property of the session: printed, spread and stringified with it. */
-const OWN_COOKIE: PropertyDescriptor = {
-  get(this: object) {
-    return ExpressSession.cookieOf(this);
-  },
-  set(this: object, value: unknown) {
-    ExpressSession.putCookie(this, value);
-  },
-  enumerable: true,
-  configurable: true,
-};

@@ -18,6 +18,9 @@ import {
   withCookie,
 } from "./response-head.js";
 
+// As it is now: an application's tests may put a fake in its place, which never runs.
+const { nextTick } = process;
+
 /** What a held response needs of a request's session: see lifecycle.ts. */
 export interface Settling {
   settle(status: number): MaybePromise<void>;
@@ -97,11 +100,11 @@ export class HeldResponse {
         this.#ended = true;
         late
           .then(() => this.#end.call(this.#response, chunk, encoding, callback))
-          .catch((error: unknown) => process.nextTick(this.#refuse, error));
+          .catch((error: unknown) => nextTick(this.#refuse, error));
         return this.#response;
       }
     }
-    if (!this.#ended) process.nextTick(settleLate, this.#settling);
+    if (!this.#ended) nextTick(settleLate, this.#settling);
     this.#ended = true;
     return this.#end.call(this.#response, chunk, encoding, callback);
   }
@@ -157,7 +160,7 @@ export class HeldResponse {
       const answer = this[verb](first, second, third);
       if (verb === "write") room = answer;
     }
-    if (this.#mustDrain && room === true && !this.#ended) process.nextTick(emitDrain, response);
+    if (this.#mustDrain && room === true && !this.#ended) nextTick(emitDrain, response);
   }
 
   /** Nothing is stored: what was held is forgotten, and so is whatever still comes from those who were mounted after the session. */
@@ -169,7 +172,7 @@ export class HeldResponse {
     new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
     for (const [, args] of this.#held.splice(0)) tell(args, abandoned(error));
     // Outside of our promise: what error handlers throw is theirs.
-    process.nextTick(this.#refuse, error);
+    nextTick(this.#refuse, error);
   }
 
   #writeHeadWith(line: string, status: unknown, message: unknown, headers: unknown): unknown {
@@ -230,7 +233,7 @@ export function isHoldable(response: Partial<Response>): response is Response {
 /** Tells whoever waits for one of these calls that it came to nothing. */
 function tell(args: unknown[], error: AnynodeError): void {
   const callback = args.find((arg) => typeof arg === "function");
-  if (typeof callback === "function") process.nextTick(callback, error);
+  if (typeof callback === "function") nextTick(callback, error);
 }
 function abandoned(cause: unknown): AnynodeError {
   return cause instanceof AnynodeError

@@ -1,6 +1,7 @@
 /** `ctx.session`: the attributes as on a plain object, and the members of koa-session's Session, by callback or promise. */
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
+import { taken } from "../session/session.js";
 import { answer } from "./callback.js";
 import { type PersonKeeper, PersonSession } from "./person-session.js";
 import type { SessionCookie } from "./session-cookie.js";
@@ -31,16 +32,28 @@ export class KoaSession extends PersonSession {
   get isNew(): boolean {
     return this.#isNew;
   }
+  set isNew(_: never) {
+    throw taken("isNew");
+  }
   /** How many attributes there are. */
   get length(): number {
     return Object.keys(this).length;
   }
+  set length(_: never) {
+    throw taken("length");
+  }
   get populated(): boolean {
     return this.length > 0;
+  }
+  set populated(_: never) {
+    throw taken("populated");
   }
   /** The session id. */
   get externalKey(): string {
     return this.id;
+  }
+  set externalKey(_: never) {
+    throw taken("externalKey");
   }
 
   /** How long the session lives without a request, in ms, and the cookie without a new one; "session" = as long as the browser. */

@@ -2,6 +2,9 @@
  * express-session sends the head of a response and its body but for the last byte while the store saves, and that byte when it has: two
  * packets, two system calls. A response that ends, and of which nothing is sent yet, is corked meanwhile, and goes out as one.
  */
+// As it is now: an application's tests may put a fake in its place, which never runs.
+const { nextTick } = process;
+
 interface Corkable {
   readonly headersSent: boolean;
   /** Null while responses before it have the connection. */
@@ -19,7 +22,7 @@ export function inOnePacket(session: object, saving: Promise<void>, callback: ob
   const response = responseOf(session);
   if (response === undefined || response.headersSent || response.socket === null) return saving;
   response.cork();
-  const uncork = () => process.nextTick(() => response.uncork());
+  const uncork = () => nextTick(() => response.uncork());
   saving.then(uncork, uncork);
   return saving;
 }

@@ -6,7 +6,7 @@ import { AnynodeError } from "../errors.js";
 import type { Sid } from "../names.js";
 import type { AttributeTexts } from "../session/attributes.js";
 import type { Loaded } from "../session/record.js";
-import { Session } from "../session/session.js";
+import { Session, taken } from "../session/session.js";
 
 export interface LoginOptions {
   /** Names of the attributes that are carried over. Default: none. */
@@ -53,6 +53,9 @@ export class PersonSession extends Session {
     this.#keeper.watch(this);
     return signal;
   }
+  override set signal(_: never) {
+    throw taken("signal");
+  }
 
   /** Who is signed in; undefined = nobody. */
   get user(): string | undefined {
@@ -80,14 +83,23 @@ export class PersonSession extends Session {
   get expiresAt(): Date | undefined {
     return whenIn(this.#keeper.lives?.idleMs);
   }
+  set expiresAt(_: never) {
+    throw taken("expiresAt");
+  }
   /** When it ends in any case; undefined = never, or nothing is stored. */
   get absoluteExpiresAt(): Date | undefined {
     return whenIn(this.#keeper.lives?.absoluteMs);
+  }
+  set absoluteExpiresAt(_: never) {
+    throw taken("absoluteExpiresAt");
   }
 
   /** What isn't as it was at sign-in, of what the option `record` has recorded. */
   get clientChanges(): readonly ("address" | "agent")[] {
     return this.#keeper.clientChanges;
+  }
+  set clientChanges(_: never) {
+    throw taken("clientChanges");
   }
 
   /**

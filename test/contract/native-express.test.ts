@@ -8,6 +8,7 @@ import { AnynodeStore } from "anynode/express-session";
 import { memoryEngine } from "anynode/memory";
 import express, { type Express, type Request } from "express";
 import expressSession from "express-session";
+import lodash from "lodash";
 import { AnynodeError, anynode, type EventMap, type Sessions } from "../../lib/index.js";
 import { Session } from "../../lib/session/session.js";
 import type { ExpressOptions } from "../../lib/web/express.js";
@@ -319,7 +320,13 @@ describe("the session's members, by callback and by promise", () => {
         "/set": set,
         "/": (req, res) => {
           const isSame = req.session.id === req.sessionID;
-          const isKept = !Reflect.set(req.session, "id", "x") && req.session.id === req.sessionID;
+          let code: unknown;
+          try {
+            put(req, "id", "x");
+          } catch (error) {
+            code = Object(error).code;
+          }
+          const isKept = code === "ATTRIBUTE_INVALID" && req.session.id === req.sessionID;
           const { maxAge } = req.session.cookie;
           res.json([isSame, isKept, typeof maxAge === "number" && maxAge <= 60_000 && maxAge > 50_000]);
         },
@@ -390,6 +397,43 @@ describe("the session's members, by callback and by promise", () => {
     const { cookie } = await get("/set");
     await get("/other", cookie);
     expect((await get("/", cookie)).text).toBe('{"m":2}');
+  });
+
+  test.each(['{"id":7,"m":2}', '{"expiresAt":7}', '{"req":7}', '{"__proto__":{"isAdmin":true}}', '{"__proto__":null,"m":2}'])(
+    "an object in its place with names that the session needs itself is an error, not half of it stored: %s",
+    async (json) => {
+      const { get } = await app(
+        {},
+        {
+          "/set": set,
+          "/": read,
+          "/other": (req, res) => {
+            Reflect.set(req, "session", JSON.parse(json));
+            return res.end();
+          },
+        },
+      );
+      const { cookie } = await get("/set");
+      expect(await get("/other", cookie)).toMatchObject({ status: 500, text: '{"code":"ATTRIBUTE_INVALID"}' });
+      expect((await get("/", cookie)).text).toBe('{"n":"1"}');
+    },
+  );
+
+  test("lodash cloneDeep: a copy with a cookie of its own, which sets none", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": (req, res) => {
+          const copy = lodash.cloneDeep(req.session);
+          const isApart = copy.cookie !== req.session.cookie && copy.cookie !== undefined;
+          Reflect.set(copy, "n", "2");
+          return res.json([isApart, Reflect.get(req.session, "n"), Reflect.get(copy, "n")]);
+        },
+      },
+    );
+    const answer = await get("/", (await get("/set")).cookie);
+    expect([answer.text, answer.line]).toEqual(['[true,"1","2"]', undefined]);
   });
 
   test("keeping attributes over a regenerate, as applications do it", async () => {

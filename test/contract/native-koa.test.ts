@@ -99,6 +99,40 @@ test("ctx.session = null ends it and clears the cookie; = an object replaces its
   expect((await old.get(url, "/")).body).toEqual({ is: {} });
 });
 
+test.each(["id", "isNew", "length", "populated", "externalKey", "signal", "expiresAt", "absoluteExpiresAt", "clientChanges"])(
+  "%s can't be assigned, alone or with others: that is an error, and nothing of it is stored",
+  async (name) => {
+    const codes: unknown[] = [];
+    const caught = (act: () => void) => {
+      try {
+        act();
+      } catch (error) {
+        codes.push(Object(error).code);
+      }
+    };
+    const { url } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/alone": (_, own) => caught(() => void Reflect.set(own, name, 7)),
+        "/others": (ctx) =>
+          caught(() => {
+            ctx.session = { [name]: 7 };
+          }),
+      },
+    );
+    const visitor = new Browser();
+    await visitor.get(url, "/set");
+    await visitor.get(url, "/alone");
+    const before = (await visitor.get(url, "/")).body;
+    await visitor.get(url, "/others");
+    expect(codes).toEqual(["ATTRIBUTE_INVALID", "ATTRIBUTE_INVALID"]);
+    expect(before).toEqual({ is: { n: expect.anything() } });
+    expect((await visitor.get(url, "/")).body).toEqual(before);
+  },
+);
+
 test("regenerate keeps the attributes under a new id; save stores an empty one, too", async () => {
   const { url } = await app(
     {},

@@ -65,6 +65,24 @@ engineContract({ describe, test }, "redis, a given ioredis client", {
   },
 });
 
+test("ioredis: with a fake in the place of process.nextTick, as an application's tests have it, commands are sent", async () => {
+  const client = new Redis({ path: server.socket });
+  const engine = redisEngine({ client, prefix: newPrefix() });
+  try {
+    await engine.nodes();
+    const uncork = jest.spyOn(client.stream, "uncork");
+    jest.useFakeTimers({ doNotFake: ["setTimeout", "setImmediate", "queueMicrotask", "performance", "Date"] });
+    const asked = engine.nodes();
+    jest.useRealTimers();
+    await expect(asked).resolves.toMatchObject({ rows: [] });
+    expect(uncork).toHaveBeenCalled();
+  } finally {
+    jest.useRealTimers();
+    await engine.close();
+    client.disconnect();
+  }
+});
+
 test("ioredis: commands of one go are sent as one", async () => {
   const client = new Redis({ path: server.socket });
   const engine = redisEngine({ client, prefix: newPrefix() });

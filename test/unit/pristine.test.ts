@@ -22,6 +22,12 @@ test("what nobody changed is pristine from the second request on, if it is a sma
   expect(isPristine(twice(large), "a", JSON.parse(large))).toBe(false);
 });
 
+test("of many small objects none is kept: they weigh more than their text", () => {
+  const [few, many] = [15, 17].map((count) => JSON.stringify(Array.from({ length: count }, () => ({}))));
+  expect(isPristine(twice(few ?? ""), "a", JSON.parse(few ?? ""))).toBe(true);
+  expect(isPristine(twice(many ?? ""), "a", JSON.parse(many ?? ""))).toBe(false);
+});
+
 test("each request has a value of its own", () => {
   const texts = twice('{"b":{"c":1}}');
   const mine = freshValue(texts, "a");
@@ -64,6 +70,7 @@ test.each<[string, string, () => unknown]>([
   ["an object as a list", '{"0":1}', () => [1]],
   ["a text of its own making", "[1]", () => Object.assign([1], { toJSON: () => 2 })],
   ["an instance", '{"a":1}', () => Object.assign(new (class Made {})(), { a: 1 })],
+  ["a hidden text of its own making", '{"a":1}', () => Object.defineProperty({ a: 1 }, "toJSON", { value: () => 2 })],
   ["a hole", "[null]", () => new Array(1)],
 ])("%s isn't pristine", (_, text, make) => {
   expect(isPristine(twice(text), "a", make())).toBe(false);

@@ -133,10 +133,72 @@ describe("what was done to it", () => {
     expect(changed(method)).toEqual({});
   });
 
+  test.each(["id", "signal"])("assigning to %s is told: it would be lost", (name) => {
+    const session = open();
+    expect(() => Object.assign(session, { [name]: 1 })).toThrow(expect.objectContaining({ code: "ATTRIBUTE_INVALID" }));
+    expect(changed(session)).toEqual({});
+  });
+
+  test.each(["__proto__", "id", "constructor", "signal"])("become: %s is refused, and the session stays as it was", (name) => {
+    const session = open();
+    const values: object = JSON.parse(`{"fresh":1,"${name}":{"isAdmin":true}}`);
+    expect(() => Session.become(session, values)).toThrow(expect.objectContaining({ code: "ATTRIBUTE_INVALID" }));
+    expect(Object.getPrototypeOf(session)).toBe(Session.prototype);
+    expect(changed(session)).toEqual({});
+  });
+
   test("become: the attributes of another object instead of its own", () => {
     const session = open();
     Session.become(session, { n: 2, fresh: 1 });
     expect(changed(session)).toEqual({ n: "2", fresh: "1", name: undefined, cart: undefined, tags: undefined, none: undefined });
+  });
+});
+
+describe("code of the application's that runs while the session is asked sees what it always sees", () => {
+  test("a getter", () => {
+    const session = open();
+    Object.defineProperty(session, "isAnn", {
+      get(this: Record<string, unknown>) {
+        return this["name"] === "ann" && this["n"] === 1;
+      },
+      enumerable: true,
+    });
+    expect(changed(session)).toEqual({ isAnn: "true" });
+  });
+
+  test("a toJSON", () => {
+    const session = open();
+    session["order"] = { toJSON: () => ({ tags: session["tags"], name: session["name"] }) };
+    expect(changed(session)).toEqual({ order: '{"tags":["a"],"name":"ann"}' });
+  });
+
+  test("printing runs getters, too", () => {
+    const session = open();
+    Object.defineProperty(session, "full", {
+      get(this: Record<string, unknown>) {
+        return `${this["name"]} ${this["n"]}`;
+      },
+      enumerable: true,
+    });
+    expect(inspect(session)).toContain("ann 1");
+  });
+
+  test("LIMIT: through a Proxy around the session attributes that nobody touched aren't seen", () => {
+    const session = open();
+    const around = new Proxy(session, {});
+    expect(around["n"]).toBeUndefined();
+    expect(() => inspect(around)).not.toThrow();
+    expect(session["n"]).toBe(1);
+    expect(around["n"]).toBe(1);
+  });
+
+  test("what inherits from a session has its attributes", () => {
+    const session = open();
+    const heir: Record<string, unknown> = Object.create(session);
+    expect(heir["cart"]).toBe(session["cart"]);
+    heir["n"] = 9;
+    expect([heir["n"], session["n"]]).toEqual([9, 1]);
+    expect(changed(session)).toEqual({});
   });
 });
 

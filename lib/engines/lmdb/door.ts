@@ -9,7 +9,7 @@
  */
 import { closeSync, fchmodSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "../../clock.js";
 import { AnynodeError } from "../../errors.js";
 
@@ -17,6 +17,8 @@ const OPENING = "opening.";
 const BUSY = "busy.";
 const FREE_MODE = 0o600;
 const BUSY_MODE = 0o700;
+/** How often somebody who waits for those that open looks again. */
+const LOOK_MS = 1;
 let doors = 0;
 
 export class Door {
@@ -60,18 +62,27 @@ export class Door {
     return false;
   }
 
+  /** Never throws. Where it can't be said the file goes, so that nobody waits for it. */
   leave(): void {
-    if (this.#busy !== undefined) this.#say(FREE_MODE);
+    try {
+      if (this.#busy !== undefined) this.#say(FREE_MODE);
+    } catch {
+      // The next batch makes a new one, or fails.
+    }
   }
 
-  /** Resolves once nobody opens. */
-  async free(): Promise<void> {
-    while (this.#some(OPENING, isThere)) await nextTurn();
+  /** Resolves once nobody opens, or nothing is `wanted` any more. */
+  async free(wanted: () => boolean): Promise<void> {
+    // By a timer that keeps a script alive; whoever opens takes milliseconds, unless it was stopped.
+    while (wanted() && this.#some(OPENING, isThere)) await pause(LOOK_MS);
   }
 
   close(): void {
-    if (this.#busy === undefined) return;
-    closeSync(this.#busy);
+    if (this.#busy !== undefined) closeSync(this.#busy);
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#busy = undefined;
     remove(join(this.#dir, BUSY + this.#name));
   }
@@ -79,7 +90,13 @@ export class Door {
   /** By its mode: a disk that is full has room for that. */
   #say(mode: number): void {
     this.#busy ??= openSync(join(this.#dir, BUSY + this.#name), "w", FREE_MODE);
-    fchmodSync(this.#busy, mode);
+    try {
+      fchmodSync(this.#busy, mode);
+    } catch (error) {
+      // Not used again, nor closed: it may be no file of ours any more, but somebody else's.
+      this.#forget();
+      throw error;
+    }
   }
 
   /** Whether another has such a file that counts. Those of processes that are gone are removed. */

@@ -117,7 +117,8 @@ export class Environment {
   }
 }
 
-async function load(): Promise<typeof import("lmdb")> {
+/** The package, which is optional. Rejects with ENGINE_UNSUPPORTED, and the cure. */
+export async function load(): Promise<typeof import("lmdb")> {
   try {
     return await import("lmdb");
   } catch (cause) {

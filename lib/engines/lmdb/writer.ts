@@ -90,8 +90,11 @@ export class Writer {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#queue.size > 0) await this.#writeBatch();
-    this.#underWay = undefined;
+    try {
+      while (this.#queue.size > 0) await this.#writeBatch();
+    } finally {
+      this.#underWay = undefined;
+    }
   }
 
   async #writeBatch(): Promise<void> {
@@ -108,7 +111,7 @@ export class Writer {
         if (mayBegin) this.#runBatch(begun, answers);
       });
       // Else nothing was put: what waits goes into the next batch.
-      if (!mayBegin) await this.#door.free();
+      if (!mayBegin) await this.#door.free(() => this.#queue.size > 0);
     } catch (error) {
       process.removeListener("exit", leaveAtOnce);
       await this.#failBatch(begun, this.#broken ?? error);
