@@ -40,7 +40,7 @@ export interface Figures {
     /** How often each subject's process was started anew. */
     readonly starts: number;
     /** Requests right before each slice, unmeasured. */
-    readonly warmInPerSlice: number;
+    readonly warmInPerSlice: { readonly requests: number; readonly micros: number };
     readonly requestsPerSlice: number;
     readonly connections: number;
   };

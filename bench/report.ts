@@ -30,7 +30,7 @@ function routesTable({ routes, options }: Figures): string[] {
   ]);
   const heading =
     `Slices of ${options.requestsPerSlice} requests over ${options.connections} connections, interleaved, each right after ` +
-    `${options.warmInPerSlice} that don't count: the processes take turns, and each comes to caches that the others filled.`;
+    `${options.warmInPerSlice.requests} or more that don't count: the processes take turns, and one that had nothing to do comes back cold.`;
   return [heading, table(["subject", "route", "CPU µs/request", "requests/s"], lines), ""];
 }
 

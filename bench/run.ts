@@ -46,11 +46,11 @@ const MIDDLEWARE_ROUNDS = 20;
 const STARTS = 4;
 /**
  * Requests before each slice, unmeasured. A process that had nothing to do for some seconds (the others had their turns) comes back cold:
- * V8 has collected the hidden classes of what was alive no more, and with them the code that was compiled for those. That takes 1,500 to
- * 2,000 requests to make up for (in slices of 400 after 15 s of idleness the first cost two to three times as much); what is measured
- * is a server at work.
+ * V8 has collected the hidden classes of what was alive no more, and with them the code that was compiled for those. That takes some
+ * thousand requests to make up for, or half a second (in slices of 400 after 15 s of idleness the first cost two to three times as much);
+ * what is measured is a server at work.
  */
-const WARM_IN = 2_000;
+const WARM_IN = { requests: 2_000, micros: 500_000 };
 
 interface Options {
   readonly rounds: number;
@@ -94,8 +94,9 @@ async function measure(options: Options): Promise<Figures> {
     const subjects: Subject[] = [];
     try {
       console.log(`starting ${options.names.join(", ")} (${start} of ${options.starts})`);
-      for (const name of options.names) subjects.push(await started(name, options.warmUp));
-      await rounds(subjects, slices, options, start);
+      const warmIns = new Map<string, number>();
+      for (const name of options.names) subjects.push(await started(name, options.warmUp, warmIns));
+      await rounds(subjects, slices, { ...options, warmIns }, start);
       if (start < options.starts) continue;
       redis = await redisFigures(subjects, options);
       version = await redisVersion(subjects);
@@ -140,10 +141,14 @@ async function measure(options: Options): Promise<Figures> {
   };
 }
 
-async function started(name: SubjectName, warmUp: number): Promise<Subject> {
+async function started(name: SubjectName, warmUp: number, warmIns: Map<string, number>): Promise<Subject> {
   const subject = await Subject.start(name, CONNECTIONS);
   await subject.signIn(SESSIONS);
-  for (const route of routes) await subject.slice(route, warmUp);
+  for (const route of routes) {
+    await subject.slice(route, warmUp / 2);
+    const { cpuMicrosPerRequest } = await subject.slice(route, warmUp / 2);
+    warmIns.set(`${name} ${route}`, Math.max(WARM_IN.requests, Math.round(WARM_IN.micros / cpuMicrosPerRequest)));
+  }
   return subject;
 }
 
@@ -151,7 +156,7 @@ async function started(name: SubjectName, warmUp: number): Promise<Subject> {
 async function rounds(
   subjects: readonly Subject[],
   slices: Map<string, Slice[]>,
-  { rounds, starts, requests }: Options,
+  { rounds, starts, requests, warmIns }: Options & { readonly warmIns: ReadonlyMap<string, number> },
   start: number,
 ): Promise<void> {
   const last = Math.round((start * rounds) / starts);
@@ -160,8 +165,8 @@ async function rounds(
     // All subjects on one route, one right after the other: what is compared lies some seconds apart at the most.
     for (const route of shuffled(routes))
       for (const subject of shuffled(subjects)) {
-        await subject.slice(route, WARM_IN);
         const name = `${subject.name} ${route}`;
+        await subject.slice(route, warmIns.get(name) ?? WARM_IN.requests);
         slices.set(name, [...(slices.get(name) ?? []), await subject.slice(route, requests)]);
       }
     if (round % 10 === 0 || round === last)

@@ -73,7 +73,8 @@ export class Session {
 
   /** Plain values, without touching any: printing a session changes nothing. */
   [INSPECT](): Record<string, unknown> {
-    if (!(#inside in this)) return { ...this };
+    // A clone, or a Proxy of the application's, may have come by this without the session.
+    if (!Session.#isOne(this)) return Object.fromEntries(Object.entries(this));
     const values: Record<string, unknown> = {};
     for (const name of Object.keys(this)) {
       const value = ask(this, name);
@@ -163,6 +164,10 @@ export class Session {
       else if (inside.plain.length < 2 * MAX_PLAIN) inside.plain.push(name, value);
     }
     return value;
+  }
+
+  static #isOne(object: object): boolean {
+    return #inside in object;
   }
 
   /** A clone may carry an accessor along without the session; what inherits from a session has its attributes. */

@@ -54,6 +54,14 @@ test("what was sealed opens, whatever it is, and no two sealings are alike", () 
   );
 });
 
+test("of 1,000 sealings of one record no two have a salt or a nonce in common", () => {
+  const record = recordOf(1);
+  // Behind the head (format, flags, length of the id, "k1"): 16 bytes of salt, 12 of nonce.
+  const bodies = Array.from({ length: 1_000 }, () => codec.encode(record, key).toString("latin1"));
+  expect(new Set(bodies.map((body) => body.slice(5, 21))).size).toBe(1_000);
+  expect(new Set(bodies.map((body) => body.slice(21, 33))).size).toBe(1_000);
+});
+
 test("it is AES-256-GCM under a key that HKDF-SHA256 derives from 16 random bytes: whoever has the key can open it with any tool", () => {
   const body = codec.encode(samples[1] ?? recordOf(1), key);
   const salt = body.subarray(SALT_AT, NONCE_AT);
