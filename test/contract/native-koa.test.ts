@@ -133,6 +133,29 @@ test.each(["id", "isNew", "length", "populated", "externalKey", "signal", "expir
   },
 );
 
+test.each(["save", "toJSON"])("nor can an attribute be named %s", async (name) => {
+  let code: unknown;
+  const { url } = await app(
+    {},
+    {
+      "/set": set,
+      "/": read,
+      "/other": (ctx) => {
+        try {
+          ctx.session = { m: 2, [name]: 7 };
+        } catch (error) {
+          code = Object(error).code;
+        }
+      },
+    },
+  );
+  const visitor = new Browser();
+  await visitor.get(url, "/set");
+  await visitor.get(url, "/other");
+  expect(code).toBe("ATTRIBUTE_INVALID");
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1 } });
+});
+
 test("regenerate keeps the attributes under a new id; save stores an empty one, too", async () => {
   const { url } = await app(
     {},

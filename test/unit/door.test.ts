@@ -69,6 +69,20 @@ test("whoever waits for one who opens does so as long as there is something to w
   door.close();
 });
 
+test("whoever was refused takes the writer lock again only when nobody opens", async () => {
+  const engine = lmdbEngine({ dir, deadlineMs: 200 });
+  await engine.open();
+  const enter = jest.spyOn(Door.prototype, "enter");
+  somebodyOpens();
+  const write = () => engine.create(keyOf(makeSid(), engine.namespace), Buffer.from("body"), { idleMs: 60_000, absoluteAt: 0 });
+  await expect(write()).rejects.toMatchObject({ code: "ENGINE_TIMEOUT" });
+  expect(enter).toHaveBeenCalledTimes(1);
+  for (const name of readdirSync(dir).filter((name) => name.startsWith("opening."))) rmSync(join(dir, name));
+  await expect(write()).resolves.toMatchObject({ outcome: "committed" });
+  enter.mockRestore();
+  await engine.close();
+});
+
 test("a batch that couldn't say that it is busy is an error to its writers, and the next one goes on", async () => {
   const engine = lmdbEngine({ dir });
   await engine.open();

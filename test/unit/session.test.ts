@@ -172,6 +172,14 @@ describe("code of the application's that runs while the session is asked sees wh
     expect(changed(session)).toEqual({ order: '{"tags":["a"],"name":"ann"}' });
   });
 
+  test("afterwards every attribute is what it was", () => {
+    for (const name of Object.keys(plain)) {
+      const session = open({ [name]: Reflect.get(plain, name) });
+      expect(changed(session)).toEqual({});
+      expect(session[name]).toEqual(Reflect.get(plain, name));
+    }
+  });
+
   test("printing runs getters, too", () => {
     const session = open();
     Object.defineProperty(session, "full", {
