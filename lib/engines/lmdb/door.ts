@@ -90,11 +90,13 @@ export class Door {
   /** By its mode: a disk that is full has room for that. */
   #say(mode: number): void {
     this.#busy ??= openSync(join(this.#dir, BUSY + this.#name), "w", FREE_MODE);
+    const busy = this.#busy;
     try {
-      fchmodSync(this.#busy, mode);
+      fchmodSync(busy, mode);
     } catch (error) {
-      // Not used again, nor closed: it may be no file of ours any more, but somebody else's.
       this.#forget();
+      // Somebody else has closed it: by now the number may be that of their file.
+      if (!(error instanceof Error && "code" in error && error.code === "EBADF")) closeSync(busy);
       throw error;
     }
   }
