@@ -66,8 +66,8 @@ export class CopiesServer {
   #drops = new Map<number, number>();
   /** The highest generation with which each node filled a copy. */
   #generations = new Map<number, number>();
-  /** Until when nodes that the registry lost may trust copies; -1 in `told` says that they may have one. */
-  #strangersUntil = 0;
+  /** Until when nodes that the registry lost may trust copies; -1 in `told` says that they may have one. Undefined: it isn't known. */
+  #strangersUntil: number | undefined;
   #roster = roster.emptyRoster;
 
   constructor(now: () => number, publish: (channel: string, message: string) => void) {
@@ -233,7 +233,7 @@ export class CopiesServer {
     this.#epochs = new Map();
     this.#drops = new Map();
     this.#generations = new Map();
-    this.#strangersUntil = 0;
+    this.#strangersUntil = undefined;
   }
 
   /** Redis removes a key once its deadline has come. */
@@ -276,7 +276,8 @@ export class CopiesServer {
       return new Set([...all, ...(this.#isLate(by) ? [by.number] : []), ...more]);
     }
     const told = facts.toldUntil > now || suspect ? [...facts.told] : [];
-    const strangers = suspect || this.#strangersUntil > now;
+    if (told.includes(-1)) this.#strangersUntil ??= now + ENGINE_LEASE_MS;
+    const strangers = suspect || this.#strangersLeft() > 0;
     return new Set([...facts.copies, ...told.filter((one) => one >= 0 || strangers)]);
   }
 
@@ -328,7 +329,7 @@ export class CopiesServer {
     holders: readonly Holder[] = [],
   ) {
     const waitFor: Waiting[] = [];
-    const strangersMs = suspect ? ENGINE_LEASE_MS : Math.min(this.#strangersUntil - this.#now(), ENGINE_LEASE_MS);
+    const strangersMs = suspect ? ENGINE_LEASE_MS : this.#strangersLeft();
     if (affected.has(-1)) waitFor.push({ number: -1, leftMs: strangersMs });
     // The writer itself is told if it gave this up, or holds something live.
     const tellsWriter = this.#isLate(by) || holders.some(({ number }) => number === by.number);
@@ -341,6 +342,10 @@ export class CopiesServer {
       if (!this.mute) this.#publish(nodeChannel(number), message);
     }
     return { waitFor, ...(this.mute && told.length > 0 ? { unannounced: true } : {}) };
+  }
+
+  #strangersLeft(): number {
+    return Math.min((this.#strangersUntil ?? Number.POSITIVE_INFINITY) - this.#now(), ENGINE_LEASE_MS);
   }
 
   #leftOf(number: number, suspect: boolean): number {

@@ -68,7 +68,10 @@ local function affected(facts)
     if told_until > now or suspect then
       if told_high >= 2 ^ 31 then
         told_high = told_high - 2 ^ 31
-        local left = tonumber(redis.call('HGET', ledger, 'strangers') or 0) - now
+        -- Written down when the bit was: a ledger that doesn't know it was lost since. From now on, then, or it would never be over.
+        local trusted_until = tonumber(redis.call('HGET', ledger, 'strangers') or now + COPY_LEASE)
+        local left = trusted_until - now
+        if left == COPY_LEASE then redis.pcall('HSET', ledger, 'strangers', trusted_until) end
         strangers = suspect and COPY_LEASE or math.max(0, math.min(left, COPY_LEASE))
       end
       high, low = bit.bor(high, told_high) % 2 ^ 32, bit.bor(low, told_low) % 2 ^ 32
