@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { anynode } from "anynode";
 import { redisEngine } from "anynode/redis";
 import { NO_NODE, type Writer } from "../../lib/engines/engine.js";
+import type { Sid } from "../../lib/names.js";
 import { textsOf } from "../../lib/session/attributes.js";
 import { keyOf, makeSid } from "../../lib/session/id.js";
 import type { Sessions } from "../../lib/sessions.js";
@@ -26,6 +27,18 @@ afterEach(async () => {
   await redis.stop();
 });
 
+/** A session of which one node has a copy, stored by the other. */
+async function copied(): Promise<Sid> {
+  const sid = makeSid();
+  await other.create(sid, textsOf({ n: 1 }));
+  await until("it is served from a copy", async () => {
+    const { hits } = one.reads;
+    await one.load(sid);
+    return one.reads.hits > hits;
+  });
+  return sid;
+}
+
 /** Everything, or everything but the registry's rows. */
 const LOSSES = {
   FLUSHALL: () => redis.command("FLUSHALL"),
@@ -40,13 +53,7 @@ const LOSSES = {
 test.each(["FLUSHALL", "eviction"] as const)("%s, then an end: no node serves the session from its copy", async (loss) => {
   // At once, while nobody knows of the loss, and once the ending node does.
   for (const pauseMs of [0, 100, 300, 600]) {
-    const sid = makeSid();
-    await other.create(sid, textsOf({ n: 1 }));
-    await until("it is served from a copy", async () => {
-      const { hits } = one.reads;
-      await one.load(sid);
-      return one.reads.hits > hits;
-    });
+    const sid = await copied();
     await LOSSES[loss]();
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
     await other.end(sid);
@@ -57,13 +64,7 @@ test.each(["FLUSHALL", "eviction"] as const)("%s, then an end: no node serves th
 
 test("FLUSHALL, a write, then an eviction of the ledger: whoever writes next waits for those that nobody knows", async () => {
   for (let round = 0; round < 3; round++) {
-    const sid = makeSid();
-    await other.create(sid, textsOf({ n: 1 }));
-    await until("it is served from a copy", async () => {
-      const { hits } = one.reads;
-      await one.load(sid);
-      return one.reads.hits > hits;
-    });
+    const sid = await copied();
     await redis.command("FLUSHALL");
     const replaced = other.replace(sid, textsOf({ n: 2 }));
     await until("it is stored", async () => (await valuesOf(other, sid))?.["n"] === 2);

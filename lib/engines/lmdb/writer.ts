@@ -90,11 +90,8 @@ export class Writer {
   }
 
   async #writeAll(): Promise<void> {
-    try {
-      while (this.#queue.size > 0) await this.#writeBatch();
-    } finally {
-      this.#underWay = undefined;
-    }
+    while (this.#queue.size > 0) await this.#writeBatch();
+    this.#underWay = undefined;
   }
 
   async #writeBatch(): Promise<void> {
