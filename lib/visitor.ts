@@ -2,9 +2,10 @@
  * Whose session a request works on, as its front end knows it: the seam between front ends, which say it, and `hold` and `attach`,
  * which ask. A front end says it with a function, since the id may change while the request lasts (regenerate).
  */
+import { hidden } from "./hidden.js";
 import { Session } from "./session/session.js";
 
-const known = new WeakMap<object, () => string | undefined>();
+const known = hidden<() => string | undefined>();
 
 /** Said by front ends of what their users have in hand, or what that leads to: the request, Koa's context. */
 export function tellVisitor(whose: object, sid: () => string | undefined): void {

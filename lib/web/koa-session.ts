@@ -3,6 +3,7 @@
  * What a request loaded is paired with what it saves by its `ctx`; a call without one replaces the whole record.
  */
 import { AnynodeError } from "../errors.js";
+import { hidden } from "../hidden.js";
 import { type AnynodeOptions, anynode } from "../index.js";
 import { type AttributeTexts, objectOf, textsOf } from "../session/attributes.js";
 import { Sessions } from "../sessions.js";
@@ -33,7 +34,7 @@ interface Work {
 export class AnynodeKoaStore {
   /** The sessions behind this store: `ready()`, `registry`, `on()`, `update()`, `drain()`, `close()`. */
   readonly sessions: Sessions;
-  readonly #works = new WeakMap<object, Work>();
+  readonly #works = hidden<Work>();
 
   /** With sessions made by `anynode()`, or with its options. `new AnynodeKoaStore()` keeps sessions in `./data/sessions` (LMDB). */
   constructor(sessions: Sessions | AnynodeOptions = {}) {
