@@ -28,6 +28,8 @@ const LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 export class CookieSigner {
   readonly name: string;
+  /** Whether browsers take a cookie of that name over secure connections alone. */
+  readonly isSecure: boolean;
   readonly #adopted: string | undefined;
   readonly #secrets: readonly KeyObject[];
   readonly #known = new Map<string, Presented>();
@@ -36,6 +38,7 @@ export class CookieSigner {
   /** The first secret signs, all of them verify. `adopted`: another name under which a cookie counts if there is none of ours. */
   constructor(name: string, secrets: readonly (string | NodeJS.ArrayBufferView | KeyObject)[], adopted?: string) {
     this.name = name;
+    this.isSecure = IS_SECURE.test(name);
     this.#adopted = adopted;
     this.#secrets = secrets.map(keyObjectOf);
   }
@@ -44,18 +47,20 @@ export class CookieSigner {
   find(header: string | undefined, nth = 0): Presented | undefined {
     if (header === undefined) return undefined;
     const own = this.#verified(header, this.name, this.#known, nth);
-    if (own !== undefined || this.#adopted === undefined || nth > 0) return own;
-    return this.#verified(header, this.#adopted, this.#knownAdopted, 0);
+    if (typeof own !== "number" || this.#adopted === undefined) return typeof own === "number" ? undefined : own;
+    const adopted = this.#verified(header, this.#adopted, this.#knownAdopted, own);
+    return typeof adopted === "number" ? undefined : adopted;
   }
 
-  #verified(header: string, name: string, known: Map<string, Presented>, nth: number): Presented | undefined {
+  /** The one numbered `nth`, or how many are missing to that. */
+  #verified(header: string, name: string, known: Map<string, Presented>, nth: number): Presented | number {
     let left = nth;
     for (let at = placeOf(header, name, 0); at >= 0; at = placeOf(header, name, at)) {
       const text = valueAt(header, at);
       const presented = known.get(text) ?? this.#verify(text, known);
       if (presented !== undefined && left-- === 0) return presented;
     }
-    return undefined;
+    return left;
   }
 
   #verify(text: string, known: Map<string, Presented>): Presented | undefined {
@@ -79,7 +84,8 @@ export class CookieSigner {
 
   /**
    * The Set-Cookie line for a session. `presented`: what the browser has, whose signature needn't be made again. Throws OPTION_INVALID
-   * for settings that no browser would take.
+   * for settings that no browser would take; those that the name rules out are left out, since a session may bring them along from a time
+   * when its cookie had another name.
    */
   line(sid: Sid, cookie: SessionCookie, presented?: Presented): string {
     const known = presented?.sid === sid && !presented.reissue ? presented.text : undefined;
@@ -135,6 +141,8 @@ function keyObjectOf(secret: string | NodeJS.ArrayBufferView | KeyObject): KeyOb
   return ArrayBuffer.isView(secret) ? createSecretKey(secret) : secret;
 }
 
+const IS_SECURE = /^__(host|secure)-/i;
+const IS_HOST = /^__host-/i;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const DOMAIN = /^\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 const PATH = /^[\u0020-\u003A\u003D-\u007E]*$/;
@@ -162,10 +170,10 @@ export function checkCookie(name: string, { path, domain, secure, sameSite, prio
   }
   if (priority !== undefined && !PRIORITY.has(lower(priority)))
     throw invalid('cookie.priority must be "low", "medium" or "high".');
-  if (/^__(host|secure)-/i.test(name) && secure !== true) {
+  if (IS_SECURE.test(name) && secure !== true) {
     throw invalid(`Browsers refuse a cookie named "${name}" unless it has secure: true. Set it, or choose another name.`);
   }
-  if (/^__host-/i.test(name) && (domain !== undefined || (path !== undefined && path !== "/"))) {
+  if (IS_HOST.test(name) && (domain !== undefined || (path !== undefined && path !== "/"))) {
     throw invalid(`Browsers refuse a cookie named "${name}" with a domain or a path other than "/". Choose another name.`);
   }
 }
@@ -178,13 +186,15 @@ interface CookieShape {
 }
 
 function lineOf(name: string, text: string, cookie: SessionCookie, expires: string | undefined): string {
-  checkCookie(name, cookie);
+  const { domain, path } = IS_HOST.test(name) ? { domain: undefined, path: "/" } : cookie;
+  const secure = cookie.secure || IS_SECURE.test(name);
+  checkCookie(name, { domain, path, secure, sameSite: cookie.sameSite, priority: cookie.priority });
   let line = `${name}=${text}`;
-  if (cookie.domain) line += `; Domain=${cookie.domain}`;
-  if (cookie.path) line += `; Path=${cookie.path}`;
+  if (domain) line += `; Domain=${domain}`;
+  if (path) line += `; Path=${path}`;
   if (expires !== undefined) line += `; Expires=${expires}`;
   if (cookie.httpOnly) line += "; HttpOnly";
-  if (cookie.secure) line += "; Secure";
+  if (secure) line += "; Secure";
   if (cookie.partitioned) line += "; Partitioned";
   line += PRIORITY.get(lower(cookie.priority)) ?? "";
   line += SAME_SITE.get(lower(cookie.sameSite)) ?? "";

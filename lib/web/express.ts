@@ -114,6 +114,7 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
   readonly own = "cookie";
   readonly renews = false;
   readonly carrier = undefined;
+  readonly answered = undefined;
   readonly endsUnset: boolean;
   readonly #req: Req & WithSession;
   readonly #next: Next;

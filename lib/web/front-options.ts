@@ -122,7 +122,7 @@ const COOKIE_SETTINGS = [
   ...["signed", "originalMaxAge"],
 ];
 
-function checkSettings(cookie: CookieSettings): void {
+export function checkSettings(cookie: CookieSettings): void {
   knownOptions(cookie, COOKIE_SETTINGS, "cookie.");
   const { maxAge, expires, secure } = cookie;
   if (maxAge !== undefined && maxAge !== null && !(typeof maxAge === "number" && maxAge >= 1)) {

@@ -10,6 +10,7 @@ import {
   addCookie,
   type Head,
   headOf,
+  hideEnd,
   hideHead,
   type Method,
   type NodeResponse,
@@ -141,8 +142,10 @@ export class HeldResponse {
   }
 
   #hold(verb: Verb, args: unknown[]): unknown {
-    if (this.#state === "holding") this.#held.push([verb, args]);
-    else tell(args, abandoned(undefined));
+    if (this.#state === "holding") {
+      this.#held.push([verb, args]);
+      if (verb === "end") hideEnd(this.#response);
+    } else tell(args, abandoned(undefined));
     return this.#response;
   }
 

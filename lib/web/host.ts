@@ -26,6 +26,8 @@ export interface Host<S extends Session> {
   readonly own: string | undefined;
   /** Whether the cookie is set anew whenever the stored session's life is extended. */
   readonly renews: boolean;
+  /** What follows whatever a handler has asked for and got, where a response doesn't bring the cookie by itself. */
+  readonly answered: (() => Promise<void>) | undefined;
   /** Where the id comes from, and goes to, if not by our cookie. */
   readonly carrier: Carrier | undefined;
 }

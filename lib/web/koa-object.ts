@@ -13,18 +13,17 @@ interface Keeper extends PersonKeeper {
   save(session: KoaSession): Promise<void>;
   reload(session: KoaSession): Promise<void>;
   renewId(session: KoaSession): Promise<void>;
+  commit(session: KoaSession): Promise<void>;
 }
 
 export class KoaSession extends PersonSession {
   readonly #keeper: Keeper;
-  readonly #commit: () => Promise<void>;
   readonly #isNew: boolean;
 
   /** @internal Made by the middleware. */
-  constructor(keeper: Keeper, commit: () => Promise<void>, isNew: boolean, attributes: AttributeTexts, sid?: Sid) {
+  constructor(keeper: Keeper, isNew: boolean, attributes: AttributeTexts, sid?: Sid) {
     super(keeper, attributes, sid);
     this.#keeper = keeper;
-    this.#commit = commit;
     this.#isNew = isNew;
   }
 
@@ -76,9 +75,9 @@ export class KoaSession extends PersonSession {
   regenerate(callback?: Done): Promise<void> {
     return told(this.#keeper.renewId(this), callback);
   }
-  /** With `autoCommit: false`: stores what changed and sets the cookie. */
+  /** With `autoCommit: false`: stores what changed and sets the cookie, as do `save`, `regenerate` and the others that store. */
   manuallyCommit(): Promise<void> {
-    return this.#commit();
+    return this.#keeper.commit(this);
   }
 
   /** The attributes as a plain object. */

@@ -3,6 +3,7 @@ import { invalid, shown } from "../options.js";
 import { makeSid } from "../session/id.js";
 import type { Sessions } from "../sessions.js";
 import {
+  checkSettings,
   FRONT_OPTIONS,
   type FrontOptions,
   type FrontSettings,
@@ -59,13 +60,17 @@ export function koaSettingsOf<Ctx extends Incoming>(
   options: KoaOptions<Ctx>,
   secret: Secret | readonly Secret[],
 ): KoaSettings<Ctx> {
-  const { key, name = key, cookie = cookieOf(options), prefix, genid, autoCommit, renew, signed, externalKey } = options;
+  const { key, name = key, prefix, genid, autoCommit, renew, signed, externalKey } = options;
   if (signed !== undefined && signed !== true) throw invalid("The option signed is false; the cookie is always signed.");
   if (externalKey !== undefined && (typeof externalKey.get !== "function" || typeof externalKey.set !== "function")) {
     throw invalid(`The option externalKey is ${shown(externalKey)}; it must be an object with the functions get and set.`);
   }
   const made = prefix === undefined ? undefined : () => `${prefix}${makeSid()}`;
-  const settings = frontSettingsOf(sessions, { ...options, secret, name, cookie, genid: genid ?? made }, KNOWN);
+  const settings = frontSettingsOf(
+    sessions,
+    { ...options, secret, name, cookie: cookieOf(options), genid: genid ?? made },
+    KNOWN,
+  );
   return {
     ...settings,
     options,
@@ -74,11 +79,14 @@ export function koaSettingsOf<Ctx extends Incoming>(
   };
 }
 
-/** `secure` is as the connection is, unless said otherwise. */
-function cookieOf<Ctx>(options: KoaOptions<Ctx>): CookieSettings {
-  const settings: CookieSettings = { secure: "auto", maxAge: options.maxAge === "session" ? null : (options.maxAge ?? DAY_MS) };
-  for (const name of COOKIE) if (options[name] !== undefined) Reflect.set(settings, name, options[name]);
-  return settings;
+/** What stands in `cookie` counts, then what stands beside it. `secure` is as the connection is, unless said otherwise. */
+function cookieOf<Ctx>(options: KoaOptions<Ctx>): CookieSettings | ((ctx: Ctx) => CookieSettings) {
+  const { cookie, maxAge = DAY_MS } = options;
+  const beside: CookieSettings = { secure: "auto", maxAge: maxAge === "session" ? null : maxAge };
+  for (const name of COOKIE) if (options[name] !== undefined) Reflect.set(beside, name, options[name]);
+  if (typeof cookie !== "function") return { ...beside, ...cookie };
+  checkSettings(beside);
+  return (ctx) => ({ ...beside, ...cookie(ctx) });
 }
 
 /** The secrets that `app.keys` holds. */

@@ -17,7 +17,7 @@ import type { Carrier, Host } from "./host.js";
 import { KoaSession } from "./koa-object.js";
 import { type KoaOptions, type KoaSettings, keysOf, koaSettingsOf } from "./koa-options.js";
 import { Lifecycle } from "./lifecycle.js";
-import { addCookie } from "./response-head.js";
+import { addCookie, removeCookie } from "./response-head.js";
 import { together } from "./together.js";
 import { lastingOf } from "./watch.js";
 
@@ -96,18 +96,20 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   readonly endsUnset = true;
   readonly renews: boolean;
   readonly carrier: Carrier | undefined;
-  readonly #sessions: Sessions;
   readonly #ctx: Ctx;
   readonly #settings: KoaSettings<Ctx>;
+  readonly answered: (() => Promise<void>) | undefined;
+  /** The Set-Cookie line that was given to the response. */
+  #given: string | undefined;
   #shown: KoaSession | undefined;
 
   constructor(sessions: Sessions, settings: KoaSettings<Ctx>, ctx: Ctx) {
-    this.#sessions = sessions;
     this.#ctx = ctx;
     this.#settings = settings;
     this.renews = settings.renews;
     const { externalKey } = settings.options;
     this.carrier = externalKey && { get: () => externalKey.get(ctx), set: (sid) => externalKey.set(ctx, sid) };
+    this.answered = settings.commits ? undefined : () => this.#setCookie();
     this.lifecycle = new Lifecycle(sessions, settings, this, ctx);
   }
 
@@ -130,14 +132,12 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
       ? new HeldResponse(ctx.res, this.lifecycle, (error) => ctx.onerror(errorOf(error)))
       : undefined;
     await next();
-    // Who answered by ctx.res is answered by what holds that.
-    if (held?.isWaiting === false) return;
+    // Who answers by ctx.res, by now or later, is answered by what holds that; who never does commits nothing.
+    if (held !== undefined && (ctx.respond === false || !held.isWaiting)) return;
     try {
       const settling = this.lifecycle.settle(ctx.status);
       if (settling instanceof Promise) await settling;
     } catch (error) {
-      // Who answers by ctx.res later is refused then, by what holds that; who answers past it can only be told of.
-      if (held !== undefined && ctx.respond === false) return this.#sessions.reportLate({ stored: false, error });
       if (held !== undefined) {
         // The body goes, a stream is closed; what that does to the head goes, too.
         held.reset();
@@ -180,12 +180,15 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
     else if (value !== this.#shown) this.#shown = this.lifecycle.become(value);
   }
 
-  async #commit(): Promise<void> {
-    const ctx = this.#ctx;
-    await this.lifecycle.settle(ctx.status);
+  /** With `autoCommit: false` nothing holds the response, to bring the cookie. */
+  async #setCookie(): Promise<void> {
+    const { res } = this.#ctx;
+    await this.lifecycle.settle(200);
     const { cookieLine } = this.lifecycle;
-    // Else the response brings it.
-    if (!this.#settings.commits && cookieLine !== undefined && isHoldable(ctx.res)) addCookie(ctx.res, cookieLine);
+    if (cookieLine === undefined || cookieLine === this.#given || !isHoldable(res)) return;
+    if (this.#given !== undefined) removeCookie(res, this.#given);
+    addCookie(res, cookieLine);
+    this.#given = cookieLine;
   }
 
   current(): unknown {
@@ -197,7 +200,7 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   }
 
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): KoaSession {
-    return new KoaSession(this.lifecycle, () => this.#commit(), isNew, attributes, sid);
+    return new KoaSession(this.lifecycle, isNew, attributes, sid);
   }
 
   isMade(value: object): value is KoaSession {

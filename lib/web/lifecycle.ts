@@ -125,6 +125,11 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     return this.#asked(session, (open) => this.#turning.rotate(open, options));
   }
 
+  /** Stores what changed, now, and whatever comes with it: see `settle`. */
+  commit(session: S): Promise<void> {
+    return this.#asked(session, async () => this.settle(200));
+  }
+
   /** The session's signal was asked for. */
   watch(session: S): void {
     const open = this.#place.current;
@@ -145,7 +150,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       return Promise.reject(new AnynodeError("SESSION_READONLY", "This request may only read its session (option readonly)."));
     }
     const open = this.#place.current;
-    if (session === open?.session) return task(open);
+    if (session === open?.session) {
+      const { answered } = this.#host;
+      return answered === undefined ? task(open) : task(open).then(answered);
+    }
     return Promise.reject(
       new AnynodeError(
         "SESSION_ENDED",
@@ -171,12 +179,16 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     const open = this.#place.current;
     // A failure that the application knows of, and says so, isn't told again.
     if (open === undefined || (open.failure !== undefined && status >= 400)) return;
-    if (!this.#place.isLeft(open)) return this.#settleUnset(open);
-    if (open.end === "lost") return status >= 400 ? undefined : this.#dropped();
+    const kept = this.#place.kept();
+    if (kept === undefined) return this.#settleUnset(open);
+    return kept.end === "lost" ? (status >= 400 ? undefined : this.#dropped()) : this.#settleKept(kept);
+  }
+
+  #settleKept(open: OpenSession<S>): MaybePromise<void> {
     const changes = open.changes();
-    // What may have happened must not happen twice.
-    if (open.failure !== undefined && changes.size > 0) throw open.failure.error;
     const news = open.news();
+    // What may have happened must not happen twice.
+    if (open.failure !== undefined && (changes.size > 0 || news !== NO_NEWS)) throw open.failure.error;
     if (this.#settled === open && changes.size === 0 && news === NO_NEWS) return;
     this.#settled = open;
     this.#line = undefined;
@@ -216,11 +228,12 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     const open = this.#place.current;
     if (open === undefined || open.end === "lost") return;
     try {
-      if (!this.#place.isLeft(open)) {
+      const kept = this.#place.kept();
+      if (kept === undefined) {
         return open.end === "done" || !this.#host.endsUnset ? undefined : this.#late(open, this.#turning.finish(open));
       }
-      const isChanged = open.changes().size > 0 || open.news() !== NO_NEWS;
-      if (isChanged) return this.#late(open, open.failure ? Promise.reject(open.failure.error) : this.#storing(open));
+      const isChanged = kept.changes().size > 0 || kept.news() !== NO_NEWS;
+      if (isChanged) return this.#late(kept, kept.failure ? Promise.reject(kept.failure.error) : this.#storing(kept));
     } catch (error) {
       return this.#late(open, Promise.reject(error));
     }
@@ -272,11 +285,16 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     // An id that was rotated away is never given out again: the browser has, or gets, the new one.
     if (open.end === "lost" || open.hasMoved || !this.#isCookieDue(open, isChanged)) return;
     const { cookie, sid } = open;
+    const { carrier } = this.#host;
+    if (carrier !== undefined) {
+      carrier.set(sid);
+      return;
+    }
+    const { signer } = this.#settings;
     // A browser drops a secure cookie that comes over an insecure connection; and its text would have been read on the way.
-    if (cookie.secure && !this.#host.isSecure()) return;
+    if ((cookie.secure || signer.isSecure) && !this.#host.isSecure()) return;
     cookie.reset(this.lives?.absoluteMs);
-    if (this.#host.carrier !== undefined) this.#host.carrier.set(sid);
-    else this.#line = this.#settings.signer.line(sid, cookie, this.#place.presented);
+    this.#line = signer.line(sid, cookie, this.#place.presented);
   }
 
   #bakeForgetting(): void {

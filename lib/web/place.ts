@@ -120,18 +120,22 @@ export class Place<Req extends Incoming, S extends Session> {
     throw new AnynodeError("OPTION_INVALID", "The function genid must return a well-formed string of 1–256 bytes.");
   }
 
-  /** The request's session with the attributes of a plain object instead of its own. */
+  /** The request's session, or a new one if this request has ended it, with the attributes of a plain object instead of its own. */
   become(values: object): S | undefined {
+    if (this.#open?.end === "done") this.begin();
     if (this.#open !== undefined) Session.become(this.#open.session, values, this.#host.own);
     return this.#open?.session;
   }
 
-  /** Whether the application has left a session there, be it an object of its own. */
-  isLeft(open: OpenSession<S>): boolean {
-    const left = this.#host.current();
-    if (typeof left !== "object" || left === null) return false;
-    if (left !== open.session && !this.#host.isMade(left)) this.#host.place(this.become(left), open.loaded === undefined);
-    return true;
+  /** What the application has left there, be it an object of its own; undefined: no session. */
+  kept(): OpenSession<S> | undefined {
+    const open = this.#open;
+    const kept = this.#host.current();
+    if (open === undefined || open.end === "wanted" || typeof kept !== "object" || kept === null) return undefined;
+    const isForeign = kept !== open.session && !this.#host.isMade(kept);
+    // What stands in the place of a session that was ended is another one, whatever it was made of.
+    if (isForeign || open.end === "done") this.#host.place(this.become(kept), open.loaded === undefined);
+    return this.#open;
   }
 
   /** The browser's cookie of a session that is over is to be forgotten. */

@@ -60,7 +60,12 @@ export function hideHead(response: NodeResponse): void {
   if (isHttp1(response)) response._header = HEAD_HELD;
   else Object.defineProperty(response, "headersSent", { value: true, configurable: true });
 }
+/** Makes it read as ended: whoever asks must not end it a second time. */
+export function hideEnd(response: NodeResponse): void {
+  Object.defineProperty(response, "writableEnded", { value: true, configurable: true });
+}
 export function showHead(response: NodeResponse): void {
+  Reflect.deleteProperty(response, "writableEnded");
   if (!isHttp1(response)) Reflect.deleteProperty(response, "headersSent");
   else if (response._header === HEAD_HELD) response._header = null;
 }
@@ -74,6 +79,13 @@ export function addCookie(response: NodeResponse, line: string): void {
     "Set-Cookie",
     Array.isArray(before) ? [...before, line] : before === undefined ? line : [String(before), line],
   );
+}
+
+/** Takes back a line that `addCookie` added. */
+export function removeCookie(response: NodeResponse, line: string): void {
+  const rest = [response.getHeader("Set-Cookie")].flat().filter((one) => one !== undefined && one !== line);
+  if (rest.length === 0) response.removeHeader("Set-Cookie");
+  else response.setHeader("Set-Cookie", rest);
 }
 
 /** Headers that are given to writeHead take the place of those set before: ours go with them. */

@@ -42,10 +42,11 @@ export class SessionCookie {
     this.partitioned = partitioned;
     this.priority = priority;
     const { maxAge, expires, originalMaxAge = maxAge } = settings;
-    if (typeof originalMaxAge === "number") {
+    const isDated = expires instanceof Date && (typeof originalMaxAge !== "number" || isLast(settings, "expires", "maxAge"));
+    if (typeof originalMaxAge === "number" && !isDated) {
       this.maxAge = originalMaxAge;
       if (leftMs !== undefined) this._expires = new Date(Date.now() + leftMs);
-    } else if (expires instanceof Date) this.expires = expires;
+    } else if (isDated) this.expires = expires;
   }
 
   get expires(): Date | null {
@@ -80,6 +81,12 @@ export class SessionCookie {
   toJSON(): SessionCookie["data"] {
     return this.data;
   }
+}
+
+/** Of two settings that say the same the last one counts, as it does with express-session. */
+function isLast(settings: CookieSettings, one: keyof CookieSettings, other: keyof CookieSettings): boolean {
+  const names = Object.keys(settings);
+  return names.indexOf(one) > names.indexOf(other);
 }
 
 /** A cookie from whatever the application put in the place of one, e.g. that of another session. */

@@ -62,6 +62,7 @@ export class Turnover<Req extends Incoming, S extends Session> {
   renewId(open: OpenSession<S>): Promise<void> {
     return this.#turns.take(async () => {
       const to = this.#place.generated() ?? makeSid(open.sid);
+      this.#host.storing(open.session);
       const texts = open.texts();
       await this.#forgotten(open);
       const outcome = await (open.loaded === undefined
@@ -77,6 +78,7 @@ export class Turnover<Req extends Incoming, S extends Session> {
       const cookie = new SessionCookie(this.#place.cookieSettings, this.#host.isSecure());
       const { idleMs, absoluteMs } = this.#settings.remember;
       if (remember) cookie.maxAge = idleMs;
+      this.#host.storing(open.session);
       await this.#forgotten(open);
       const outcome = await this.#sessions.login(open.loaded && open.sid, open.loaded, to, {
         user,

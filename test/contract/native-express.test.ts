@@ -156,6 +156,33 @@ describe("options, as express-session documents them", () => {
     expect(Math.abs(new Date(expires).getTime() - Date.now() - 60_000)).toBeLessThan(5000);
   });
 
+  test("cookie.expires and cookie.maxAge: if both are set, the last one defined counts", async () => {
+    const inAnHour = () => ({ expires: new Date(Date.now() + 3_600_000) });
+    const cases: [object, number][] = [
+      [inAnHour(), 3600],
+      [{ maxAge: 60_000, ...inAnHour() }, 3600],
+      [{ ...inAnHour(), maxAge: 60_000 }, 60],
+    ];
+    for (const [cookie, seconds] of cases) {
+      const { get } = await app({ cookie }, { "/": set });
+      const expires = /Expires=([^;]*)/.exec((await get()).line ?? "")?.[1] ?? "";
+      expect(Math.abs(new Date(expires).getTime() - Date.now() - 1000 * seconds)).toBeLessThan(5000);
+    }
+  });
+
+  test("cookie.expires = false: as long as the browser", async () => {
+    const { get } = await app(
+      { cookie: { maxAge: 60_000 } },
+      {
+        "/": (req, res) => {
+          Reflect.set(req.session.cookie, "expires", false);
+          return set(req, res);
+        },
+      },
+    );
+    expect((await get()).line).toMatch(/^sid=[^;]*; Path=\/; HttpOnly$/);
+  });
+
   test("cookie.path: other paths have no session", async () => {
     const { get } = await app(
       { cookie: { path: "/admin" } },
@@ -251,11 +278,41 @@ describe("moving from express-session", () => {
     expect((await strict.get("/", old.cookie)).text).toBe("{}");
   });
 
+  test.each<[string, ExpressOptions["cookie"], object]>([
+    ["default settings", undefined, {}],
+    ["a domain and a path", undefined, { domain: "example.com", path: "/" }],
+  ])("to a __Host- cookie, from %s: nobody is logged out", async (_, __, theirs) => {
+    const former = express();
+    const store = new AnynodeStore(sessions);
+    former.use(expressSession({ secret: SECRET, resave: false, saveUninitialized: false, store, cookie: theirs }));
+    former.get("/set", (req, res) => set(req, res));
+    const { cookie } = await (await listening(former)).get("/set");
+    const { get } = await app(
+      { cookie: { secure: true }, proxy: true, unset: "destroy" },
+      { "/": read, "/set": set, "/out": (req, res) => req.session.destroy(() => res.end()) },
+    );
+    const secure = { "x-forwarded-proto": "https" };
+    const moved = await get("/", cookie, secure);
+    expect([moved.status, moved.text]).toEqual([200, '{"n":"1"}']);
+    expect(moved.line).toMatch(/^__Host-sid=[^;]+; Path=\/; HttpOnly; Secure$/);
+    expect((await get("/set?n=2", moved.cookie, secure)).status).toBe(200);
+    expect((await get("/", moved.cookie, secure)).text).toBe('{"n":"2"}');
+    expect(late).toEqual([]);
+    expect((await get("/", cookie)).line).toBeUndefined();
+    expect((await get("/out", moved.cookie, secure)).line).toMatch(
+      /^__Host-sid=; Path=\/; Expires=Thu, 01 Jan 1970[^;]*; HttpOnly; Secure$/,
+    );
+  });
+
   test("several cookies of the name: the one of a live session counts", async () => {
     const { get } = await app({}, { "/": read, "/set": set, "/out": (req, res) => req.session.destroy(() => res.end()) });
     const [dead, live] = [await get("/set"), await get("/set?n=2")];
     await get("/out", dead.cookie);
     expect((await get("/", `sid=bad; ${dead.cookie}; ${live.cookie}`)).text).toBe('{"n":"2"}');
+    const adopted = (answer: Answer) => answer.cookie?.replace(/^sid/, "connect.sid");
+    expect((await get("/", `${adopted(dead)}; ${adopted(live)}`)).text).toBe('{"n":"2"}');
+    expect((await get("/", `${dead.cookie}; ${adopted(live)}`)).text).toBe('{"n":"2"}');
+    expect((await get("/", `${dead.cookie}; ${adopted(dead)}`)).text).toBe("{}");
   });
 });
 
@@ -328,12 +385,78 @@ describe("the session's members, by callback and by promise", () => {
           }
           const isKept = code === "ATTRIBUTE_INVALID" && req.session.id === req.sessionID;
           const { maxAge } = req.session.cookie;
-          res.json([isSame, isKept, typeof maxAge === "number" && maxAge <= 60_000 && maxAge > 50_000]);
+          const most = req.query["wait"] ? 60_000 - 20 : 60_000;
+          res.json([isSame, isKept, typeof maxAge === "number" && maxAge <= most && maxAge > 50_000]);
         },
       },
     );
     expect((await get()).text).toBe("[true,true,true]");
-    expect((await get("/", (await get("/set")).cookie)).text).toBe("[true,true,true]");
+    const { cookie } = await get("/set");
+    await new Promise((resolve) => setTimeout(resolve, 30)); // so that there is less left
+    expect((await get("/?wait=1", cookie)).text).toBe("[true,true,true]");
+  });
+
+  test("an object in the place of a session that this request has destroyed is a new session", async () => {
+    const { get } = await app(
+      { rolling: true },
+      {
+        "/set": set,
+        "/": read,
+        "/out": async (req, res) => {
+          await Promise.resolve(Reflect.apply(req.session.destroy, req.session, []));
+          Reflect.set(req, "session", { flash: "bye" });
+          res.end();
+        },
+        "/back": async (req, res) => {
+          const own = req.session;
+          await Promise.resolve(Reflect.apply(own.destroy, own, []));
+          Reflect.set(req, "session", own);
+          res.end();
+        },
+      },
+    );
+    for (const [path, left] of [["/out", '{"flash":"bye"}'] as const, ["/back", '{"n":"1"}'] as const]) {
+      const { cookie } = await get("/set");
+      const answer = await get(path, cookie);
+      expect([(await get("/", answer.cookie)).text, (await get("/", cookie)).text]).toEqual([left, "{}"]);
+    }
+    expect(late).toEqual([]);
+  });
+
+  test("a failed save of the cookie's settings alone isn't tried again either", async () => {
+    const { get } = await app(
+      { cookie: { maxAge: 60_000 } },
+      {
+        "/set": set,
+        "/age": (req, res) => {
+          req.session.cookie.maxAge = 90_000;
+          return req.session.save(() => res.send("fine"));
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+    double.forget();
+    expect([(await get("/age", cookie)).status, double.count("commit")]).toEqual([503, 1]);
+  });
+
+  test("while a changed response is held, it reads as ended once it was", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/": (req, res) => {
+          put(req, "a", 1);
+          const before = res.writableEnded;
+          res.end("x");
+          res.once("finish", () => seen.push(res.writableEnded, Object.hasOwn(res, "writableEnded")));
+          seen.push(before, res.writableEnded);
+        },
+      },
+    );
+    const seen: boolean[] = [];
+    expect((await get()).text).toBe("x");
+    await until("it is over", () => seen.length === 4);
+    expect(seen).toEqual([false, true, true, false]);
   });
 
   test("a failed save tells its callback; a response that says so itself stays as it is, a success becomes the error", async () => {
@@ -774,6 +897,26 @@ describe("per-request switches", () => {
     expect((await get("/?ro=1", cookie)).line).toBeUndefined();
     expect([double.count("commit"), double.count("touch")]).toEqual([0, 0]);
     expect((await get("/", cookie)).text).toBe('{"n":"1"}');
+  });
+
+  test("a handler that never answers commits nothing", async () => {
+    let own: object | undefined;
+    const { port } = await app(
+      {},
+      {
+        "/": (req) => {
+          put(req, "n", 1);
+          own = req.session;
+        },
+      },
+    );
+    const gone = new AbortController();
+    const asked = fetch(`http://127.0.0.1:${port}/`, { signal: gone.signal }).catch(() => {});
+    await until("the handler is through", () => own !== undefined);
+    gone.abort();
+    await asked;
+    await new Promise((resolve) => setTimeout(resolve, 50)); // it is the test's point that nothing comes
+    expect([double.count("create"), late]).toEqual([0, []]);
   });
 
   test("none: no session at all", async () => {

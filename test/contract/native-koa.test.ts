@@ -1,59 +1,15 @@
 /** What users of koa-session rely on, under the native Koa front end. */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { type KoaOptions, type KoaSession, type SessionContext, session } from "anynode/koa";
-import { memoryEngine } from "anynode/memory";
-import Koa from "koa";
-import { AnynodeError, anynode, type Sessions } from "../../lib/index.js";
+import { type KoaSession, session } from "anynode/koa";
+import { AnynodeError } from "../../lib/index.js";
 import { Browser } from "../support/browser.js";
-import { type Double, engineDouble } from "../support/engine-double.js";
+import { type Context, KoaStage, read, set } from "../support/koa-app.js";
 import { until } from "../support/until.js";
 
-type Context = Koa.ParameterizedContext<Koa.DefaultState, SessionContext>;
-type App = Koa<Koa.DefaultState, SessionContext>;
-
-let double: Double;
-let sessions: Sessions;
-const closing: (() => unknown)[] = [];
+let stage: KoaStage;
 beforeEach(async () => {
-  double = engineDouble(memoryEngine());
-  sessions = anynode({ engine: double.engine });
-  await sessions.ready();
-  closing.push(() => sessions.close());
+  stage = await KoaStage.start();
 });
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function app(
-  options: KoaOptions<Context>,
-  routes: Record<string, (ctx: Context, own: KoaSession) => unknown>,
-  setUp: (app: App) => void = () => {},
-): Promise<{ url: string; app: App }> {
-  const one: App = new Koa<Koa.DefaultState, SessionContext>();
-  one.silent = true;
-  one.keys = ["a secret of the tests"];
-  setUp(one);
-  one.use(session<Context>(sessions, options));
-  one.use(async (ctx) => {
-    const { session: own } = ctx;
-    if (own !== null) ctx.body = { is: (await routes[ctx.path]?.(ctx, own)) ?? null };
-  });
-  const server = createServer(one.callback());
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closing.push(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const address = server.address();
-  return { url: `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`, app: one };
-}
-
-function set(_: Context, own: KoaSession): void {
-  Reflect.set(own, "n", 1);
-}
-const read = (_: Context, own: KoaSession) => own.toJSON();
+afterEach(() => stage.close());
 
 test("isNew, populated, length, externalKey, maxAge, toJSON", async () => {
   const tell = (_: Context, own: KoaSession) => [
@@ -64,7 +20,7 @@ test("isNew, populated, length, externalKey, maxAge, toJSON", async () => {
     own.maxAge,
     own.toJSON(),
   ];
-  const { url } = await app({}, { "/": tell, "/set": set });
+  const { url } = await stage.app({}, { "/": tell, "/set": set });
   const visitor = new Browser();
   expect((await visitor.get(url, "/")).body).toEqual({ is: [true, false, 0, true, 86_400_000, {}] });
   const { setCookies } = await visitor.get(url, "/set");
@@ -73,7 +29,7 @@ test("isNew, populated, length, externalKey, maxAge, toJSON", async () => {
 });
 
 test("ctx.session = null ends it and clears the cookie; = an object replaces its attributes", async () => {
-  const { url } = await app(
+  const { url } = await stage.app(
     { key: "koa.sess", maxAge: "session" },
     {
       "/set": set,
@@ -110,7 +66,7 @@ test.each(["id", "isNew", "length", "populated", "externalKey", "signal", "expir
         codes.push(Object(error).code);
       }
     };
-    const { url } = await app(
+    const { url } = await stage.app(
       {},
       {
         "/set": set,
@@ -135,7 +91,7 @@ test.each(["id", "isNew", "length", "populated", "externalKey", "signal", "expir
 
 test.each(["save", "toJSON"])("nor can an attribute be named %s", async (name) => {
   let code: unknown;
-  const { url } = await app(
+  const { url } = await stage.app(
     {},
     {
       "/set": set,
@@ -157,7 +113,7 @@ test.each(["save", "toJSON"])("nor can an attribute be named %s", async (name) =
 });
 
 test("regenerate keeps the attributes under a new id; save stores an empty one, too", async () => {
-  const { url } = await app(
+  const { url } = await stage.app(
     {},
     {
       "/set": set,
@@ -176,7 +132,7 @@ test("regenerate keeps the attributes under a new id; save stores an empty one, 
 });
 
 test("autoCommit: false; manuallyCommit stores and sets the cookie", async () => {
-  const { url } = await app(
+  const { url } = await stage.app(
     { autoCommit: false },
     {
       "/set": set,
@@ -194,7 +150,7 @@ test("autoCommit: false; manuallyCommit stores and sets the cookie", async () =>
 });
 
 test("valid, beforeSave, prefix, genid, and the events session:missed and session:invalid", async () => {
-  const { url, app: one } = await app(
+  const { url, app: one } = await stage.app(
     {
       prefix: "shop-",
       valid: (_, attributes) => attributes["n"] !== 9,
@@ -227,7 +183,7 @@ test("valid, beforeSave, prefix, genid, and the events session:missed and sessio
 });
 
 test("session:missed: a cookie of a session that isn't there", async () => {
-  const { url, app: one } = await app(
+  const { url, app: one } = await stage.app(
     {},
     {
       "/set": set,
@@ -250,7 +206,7 @@ test("session:missed: a cookie of a session that isn't there", async () => {
 });
 
 test("externalKey: the id travels as the application likes", async () => {
-  const { url } = await app(
+  const { url } = await stage.app(
     { externalKey: { get: (ctx) => ctx.URL.searchParams.get("key") ?? undefined, set: (ctx, key) => ctx.set("X-Key", key) } },
     { "/set": set, "/": read, "/key": (_, own) => own.id },
   );
@@ -259,7 +215,7 @@ test("externalKey: the id travels as the application likes", async () => {
 });
 
 test("renew: the cookie is set anew when the stored session's life is extended, not every time", async () => {
-  const { url } = await app({ renew: true, maxAge: 2000 }, { "/set": set, "/": read });
+  const { url } = await stage.app({ renew: true, maxAge: 2000 }, { "/set": set, "/": read });
   const visitor = new Browser();
   await visitor.get(url, "/set");
   expect((await visitor.get(url, "/")).setCookies).toEqual([]);
@@ -269,7 +225,7 @@ test("renew: the cookie is set anew when the stored session's life is extended, 
 
 test("a failed commit is thrown: error handlers further out see it, with the response as it was before", async () => {
   const seen: unknown[] = [];
-  const { url } = await app({}, { "/set": set }, (one) =>
+  const { url } = await stage.app({}, { "/set": set }, (one) =>
     one.use(async (ctx, next) => {
       try {
         await next();
@@ -280,14 +236,19 @@ test("a failed commit is thrown: error handlers further out see it, with the res
       }
     }),
   );
-  double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+  stage.double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
   const answer = await new Browser().get(url, "/set");
-  expect([answer.status, answer.text, answer.setCookies, double.count("create")]).toEqual([503, '{"error":"later"}', [], 1]);
+  expect([answer.status, answer.text, answer.setCookies, stage.double.count("create")]).toEqual([
+    503,
+    '{"error":"later"}',
+    [],
+    1,
+  ]);
   expect(seen).toEqual(["ENGINE_TIMEOUT", undefined, 404]);
 });
 
 test("a handler that throws: its error stays its own, and what it changed is stored", async () => {
-  const { url, app: one } = await app(
+  const { url, app: one } = await stage.app(
     {},
     {
       "/set": set,
@@ -304,14 +265,16 @@ test("a handler that throws: its error stays its own, and what it changed is sto
   await visitor.get(url, "/set");
   expect((await visitor.get(url, "/fail")).status).toBe(500);
   expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 2 } });
-  double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+  stage.double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
   const { status } = await visitor.get(url, "/fail");
   expect([status, errors[0]]).toEqual([503, "the route's own"]);
 });
 
 test("without a secret and app.keys it says so", async () => {
-  const { url } = await app({}, {}, (one) => Reflect.deleteProperty(one, "keys"));
+  const { url } = await stage.app({}, {}, (one) => Reflect.deleteProperty(one, "keys"));
   expect((await new Browser().get(url, "/")).status).toBe(500);
-  expect(() => session(sessions, Reflect.construct(Object, [{ secret: "a", renwe: true }]))).toThrow(/did you mean "renew"/);
-  expect(() => session(sessions, Reflect.construct(Object, [{ secret: "a", signed: false }]))).toThrow(/signed/);
+  expect(() => session(stage.sessions, Reflect.construct(Object, [{ secret: "a", renwe: true }]))).toThrow(
+    /did you mean "renew"/,
+  );
+  expect(() => session(stage.sessions, Reflect.construct(Object, [{ secret: "a", signed: false }]))).toThrow(/signed/);
 });

@@ -81,7 +81,7 @@ export function ends(stage: Stage): void {
         const [a, b] = await twoNodes({ unset });
         const visitor = new Browser();
         await visitor.get(a.url, "/set?name=n&value=1");
-        await visitor.fork().get(a.url, "/unset-session");
+        await visitor.fork().get(a.url, "/unset-session?name=m&value=lost");
         expect(await read(visitor, b)).toEqual(left);
       }
     });

@@ -1,5 +1,5 @@
 /** The cookie on the wire: what is verified, what is refused, what a browser is told. */
-import { createHmac } from "node:crypto";
+import crypto, { createHmac } from "node:crypto";
 import { isSid } from "../../lib/session/id.js";
 import { CookieSigner, checkCookie } from "../../lib/web/cookie.js";
 import { type CookieSettings, SessionCookie } from "../../lib/web/session-cookie.js";
@@ -48,6 +48,27 @@ describe("what comes in", () => {
     expect(signer.find(undefined)).toBeUndefined();
   });
 
+  test("of both names, ours first", () => {
+    const header = `connect.sid=${signed("c")}; sid=${signed("a")}; connect.sid=${signed("d")}; sid=${signed("b")}`;
+    expect([0, 1, 2, 3, 4].map((nth) => signer.find(header, nth)?.sid)).toEqual(["a", "b", "c", "d", undefined]);
+  });
+
+  test("what was verified lately isn't verified again; only so many are remembered", () => {
+    const hmac = jest.spyOn(crypto, "createHmac");
+    const fresh = new CookieSigner("sid", ["new"]);
+    const find = (text: string) => fresh.find(`sid=${signed(text)}`)?.sid;
+    const callsOf = (text: string) => {
+      const header = `sid=${signed(text)}`;
+      hmac.mockClear();
+      expect(fresh.find(header)?.sid).toBe(text);
+      return hmac.mock.calls.length;
+    };
+    expect([callsOf("a"), callsOf("a")]).toEqual([1, 0]);
+    for (let i = 0; i < 10_000; i++) find(`other-${i}`);
+    expect(callsOf("a")).toBe(1);
+    hmac.mockRestore();
+  });
+
   test("re-issued: signed by an old secret, or adopted", () => {
     expect(signer.find(`sid=${signed("a")}`)?.reissue).toBe(false);
     expect(signer.find(`sid=${signed("a", "old")}`)?.reissue).toBe(true);
@@ -67,6 +88,15 @@ describe("what comes in", () => {
 });
 
 describe("what goes out", () => {
+  test.each<[string, RegExp]>([
+    ["__Host-sid", /^__Host-sid=[^;]+; Path=\/; HttpOnly; Secure$/],
+    ["__Secure-sid", /^__Secure-sid=[^;]+; Domain=example.com; Path=\/a; HttpOnly; Secure$/],
+  ])("%s: what the name rules out is left out, of a session from before", (name, line) => {
+    const prefixed = new CookieSigner(name, ["new"]);
+    expect(prefixed.isSecure).toBe(true);
+    expect(prefixed.line(sid(), cookie({ domain: "example.com", path: "/a" }))).toMatch(line);
+  });
+
   const signer = new CookieSigner("sid", ["new", "old"]);
 
   test("as express-session's, which reads it", () => {

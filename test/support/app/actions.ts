@@ -63,7 +63,11 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     await visit.save();
   },
   "sign-out": (visit) => visit.destroy(),
-  "unset-session": (visit) => visit.unset(),
+  /** With `name`: of what it changed before nothing is stored. */
+  "unset-session"(visit) {
+    if (visit.query.has("name")) put(visit);
+    visit.unset();
+  },
 
   reload: (visit) => visit.reload(),
   async "change-reload"(visit) {
