@@ -183,10 +183,6 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
 
   storing(): void {}
 
-  isMade(value: object): value is ExpressSession {
-    return value instanceof ExpressSession;
-  }
-
   client(): Client {
     const { ip, socket, headers } = this.#req;
     const remote: unknown = socket === undefined ? undefined : Reflect.get(socket, "remoteAddress");

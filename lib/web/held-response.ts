@@ -4,6 +4,7 @@
  * held, in order, and said once the session is stored; if that fails it is forgotten, status and headers are as they were before the
  * handler, and somebody else answers with the error. 1xx responses pass.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import {
@@ -58,11 +59,19 @@ export class HeldResponse {
     this.#end = response.end;
     this.#flushHeaders = response.flushHeaders;
     this.#before = headOf(response);
-    response[HELD] = this;
-    response.writeHead = writeHead;
-    response.write = write;
-    response.end = end;
-    response.flushHeaders = flushHeaders;
+    if (response[HELD] === undefined) {
+      response[HELD] = this;
+      response.writeHead = writeHead;
+      response.write = write;
+      response.end = end;
+      response.flushHeaders = flushHeaders;
+    } else {
+      // A second one, around the first: of another session of the same request.
+      response.writeHead = (status, message, headers) => this.writeHead(status, message, headers);
+      response.write = (chunk, encoding, callback) => this.write(chunk, encoding, callback);
+      response.end = (chunk, encoding, callback) => this.end(chunk, encoding, callback);
+      response.flushHeaders = () => this.flushHeaders();
+    }
   }
 
   /** Whether nothing of the response was said yet. */
@@ -79,7 +88,7 @@ export class HeldResponse {
     if (this.#isHeld(typeof status === "number" ? status : this.#response.statusCode)) {
       return this.#hold("writeHead", [status, message, headers]);
     }
-    const line = this.#response[HELD] === this ? this.#settling.cookieLine : undefined;
+    const line = this.#settling.cookieLine;
     return line === undefined || this.#response.headersSent
       ? this.#writeHead.call(this.#response, status, message, headers)
       : this.#writeHeadWith(line, status, message, headers);
@@ -172,10 +181,10 @@ export class HeldResponse {
     this.#state = "forgotten";
     showHead(response);
     restore(response, this.#before);
-    new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
+    const afterwards = new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
     for (const [, args] of this.#held.splice(0)) tell(args, abandoned(error));
     // Outside of our promise: what error handlers throw is theirs.
-    nextTick(this.#refuse, error);
+    nextTick(() => afterwards.answer(this.#refuse, error));
   }
 
   #writeHeadWith(line: string, status: unknown, message: unknown, headers: unknown): unknown {
@@ -187,19 +196,45 @@ export class HeldResponse {
   }
 }
 
-/** The response after a failure: it is the error's. What a slow handler still has to say comes too late once that one has ended. */
+/**
+ * The response after a failure: it is the error's. Error handlers, and whatever they wait for, answer as they like; a slow handler that
+ * still has something to say can't say that all went well, and nothing once the answer has ended.
+ */
 class Afterwards {
+  /** Whose error is being answered. It costs every promise of the process a little, so it is switched on only while there are such. */
+  static readonly #answering = new AsyncLocalStorage<Afterwards>();
+  static #open = 0;
+  readonly #response: Response;
   #over = false;
 
   constructor(response: Response, writeHead: Method, write: Method, end: Method, flushHeaders: Method) {
-    response.writeHead = writeHead;
-    response.flushHeaders = flushHeaders;
-    response.write = (...args) => (this.#over ? this.#dropped(args, false) : write.apply(response, args));
+    this.#response = response;
+    response.writeHead = (...args) => (this.#isAnswer(args[0]) ? writeHead.apply(response, args) : this.#dropped(args, response));
+    response.flushHeaders = () => (this.#isAnswer() ? flushHeaders.apply(response) : response);
+    response.write = (...args) => (this.#isAnswer() ? write.apply(response, args) : this.#dropped(args, false));
     response.end = (...args) => {
-      if (this.#over) return this.#dropped(args, response);
+      if (!this.#isAnswer()) return this.#dropped(args, response);
+      // HTTP/2's end writes by `write`.
+      const ended = end.apply(response, args);
       this.#over = true;
-      return end.apply(response, args);
+      return ended;
     };
+  }
+
+  answer(refuse: (error: unknown) => void, error: unknown): void {
+    // It has closed already: nobody would tell when to switch it off.
+    if (!Reflect.get(this.#response, "socket")) return refuse(error);
+    Afterwards.#open += 1;
+    this.#response.once("close", () => {
+      Afterwards.#open -= 1;
+      if (Afterwards.#open === 0) Afterwards.#answering.disable();
+    });
+    Afterwards.#answering.run(this, refuse, error);
+  }
+
+  #isAnswer(status: unknown = this.#response.statusCode): boolean {
+    if (this.#over) return false;
+    return Afterwards.#answering.getStore() === this || (typeof status === "number" && status >= 400);
   }
 
   #dropped(args: unknown[], answer: unknown): unknown {

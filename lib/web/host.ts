@@ -12,7 +12,6 @@ export interface Host<S extends Session> {
   place(session: S | undefined, isNew: boolean): void;
   /** Without `sid` one is drawn when somebody asks. */
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): S;
-  isMade(value: object): value is S;
   isSecure(): boolean;
   /** Where the request comes from. */
   client(): Client;
@@ -27,7 +26,7 @@ export interface Host<S extends Session> {
   /** Whether the cookie is set anew whenever the stored session's life is extended. */
   readonly renews: boolean;
   /** What follows whatever a handler has asked for and got, where a response doesn't bring the cookie by itself. */
-  readonly answered: (() => Promise<void>) | undefined;
+  readonly answered: (() => void) | undefined;
   /** Where the id comes from, and goes to, if not by our cookie. */
   readonly carrier: Carrier | undefined;
 }

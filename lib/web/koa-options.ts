@@ -2,6 +2,7 @@
 import { invalid, shown } from "../options.js";
 import { makeSid } from "../session/id.js";
 import type { Sessions } from "../sessions.js";
+import { checkCookie } from "./cookie.js";
 import {
   checkSettings,
   FRONT_OPTIONS,
@@ -24,7 +25,7 @@ export interface KoaOptions<Ctx>
   /** Another name for `name`. */
   key?: string | undefined;
   maxAge?: number | "session" | undefined;
-  /** Whether a request's changes are stored when its handlers are through. Default true; else see `session.manuallyCommit()`. */
+  /** Whether a request's changes are stored when its handlers are through. Default true; else only what `save`, `manuallyCommit` and the like are called for. */
   autoCommit?: boolean | undefined;
   /** Whether the cookie is set anew from time to time while its visitor comes: at most once a tenth of `maxAge`. Default false. */
   renew?: boolean | undefined;
@@ -84,9 +85,17 @@ function cookieOf<Ctx>(options: KoaOptions<Ctx>): CookieSettings | ((ctx: Ctx) =
   const { cookie, maxAge = DAY_MS } = options;
   const beside: CookieSettings = { secure: "auto", maxAge: maxAge === "session" ? null : maxAge };
   for (const name of COOKIE) if (options[name] !== undefined) Reflect.set(beside, name, options[name]);
-  if (typeof cookie !== "function") return { ...beside, ...cookie };
+  if (typeof cookie !== "function") return over(beside, cookie);
   checkSettings(beside);
-  return (ctx) => ({ ...beside, ...cookie(ctx) });
+  checkCookie(options.name ?? options.key ?? "sid", { ...beside, secure: true });
+  return (ctx) => over(beside, cookie(ctx));
+}
+
+/** `settings` in their order, and what they leave out. */
+function over(beside: CookieSettings, settings: CookieSettings = {}): CookieSettings {
+  const said = Object.entries(settings).filter(([, value]) => value !== undefined);
+  const left = Object.entries(beside).filter(([name]) => !said.some(([other]) => other === name));
+  return Object.fromEntries([...left, ...said]);
 }
 
 /** The secrets that `app.keys` holds. */

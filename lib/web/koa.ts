@@ -98,7 +98,7 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   readonly carrier: Carrier | undefined;
   readonly #ctx: Ctx;
   readonly #settings: KoaSettings<Ctx>;
-  readonly answered: (() => Promise<void>) | undefined;
+  readonly answered: (() => void) | undefined;
   /** The Set-Cookie line that was given to the response. */
   #given: string | undefined;
   #shown: KoaSession | undefined;
@@ -181,13 +181,13 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
   }
 
   /** With `autoCommit: false` nothing holds the response, to bring the cookie. */
-  async #setCookie(): Promise<void> {
+  #setCookie(): void {
     const { res } = this.#ctx;
-    await this.lifecycle.settle(200);
+    this.lifecycle.bakeNow();
     const { cookieLine } = this.lifecycle;
-    if (cookieLine === undefined || cookieLine === this.#given || !isHoldable(res)) return;
+    if (!isHoldable(res)) return;
     if (this.#given !== undefined) removeCookie(res, this.#given);
-    addCookie(res, cookieLine);
+    if (cookieLine !== undefined) addCookie(res, cookieLine);
     this.#given = cookieLine;
   }
 
@@ -201,10 +201,6 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
 
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): KoaSession {
     return new KoaSession(this.lifecycle, isNew, attributes, sid);
-  }
-
-  isMade(value: object): value is KoaSession {
-    return value instanceof KoaSession;
   }
 
   client(): Client {

@@ -125,7 +125,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     return this.#asked(session, (open) => this.#turning.rotate(open, options));
   }
 
-  /** Stores what changed, now, and whatever comes with it: see `settle`. */
+  /** Stores what changed, now: see `settle`. */
   commit(session: S): Promise<void> {
     return this.#asked(session, async () => this.settle(200));
   }
@@ -151,8 +151,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     }
     const open = this.#place.current;
     if (session === open?.session) {
+      // Put back after its end, it is another session: see Place.kept.
+      const work = task(open.end === "done" ? (this.#place.kept() ?? open) : open);
       const { answered } = this.#host;
-      return answered === undefined ? task(open) : task(open).then(answered);
+      return answered === undefined ? work : work.then(answered);
     }
     return Promise.reject(
       new AnynodeError(
@@ -180,21 +182,38 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     // A failure that the application knows of, and says so, isn't told again.
     if (open === undefined || (open.failure !== undefined && status >= 400)) return;
     const kept = this.#place.kept();
-    if (kept === undefined) return this.#settleUnset(open);
-    return kept.end === "lost" ? (status >= 400 ? undefined : this.#dropped()) : this.#settleKept(kept);
+    if (kept === undefined) return this.#settleUnset(open, status);
+    if (kept.end === "lost") {
+      this.#line = undefined;
+      return status >= 400 ? undefined : this.#dropped();
+    }
+    try {
+      return this.#settleKept(kept);
+    } catch (error) {
+      kept.failure = { error };
+      throw error;
+    }
   }
 
   #settleKept(open: OpenSession<S>): MaybePromise<void> {
+    const { loaded } = open;
     const changes = open.changes();
     const news = open.news();
+    const isChanged = changes.size > 0 || news !== NO_NEWS;
+    if (this.#settled === open && !isChanged) return;
+    const isDue = isChanged || (loaded === undefined && this.#settings.saveUninitialized);
     // What may have happened must not happen twice.
-    if (open.failure !== undefined && (changes.size > 0 || news !== NO_NEWS)) throw open.failure.error;
-    if (this.#settled === open && changes.size === 0 && news === NO_NEWS) return;
+    if (open.failure !== undefined && isDue) throw open.failure.error;
     this.#settled = open;
     this.#line = undefined;
-    const { loaded } = open;
-    if (changes.size > 0 || news !== NO_NEWS || (loaded === undefined && this.#settings.saveUninitialized)) {
-      return this.#storing(open).then(() => this.#bake(open, news !== NO_NEWS));
+    if (isDue) {
+      return this.#storing(open).then(
+        () => this.#bake(open, news !== NO_NEWS),
+        (error: unknown) => {
+          open.failure = { error };
+          throw error;
+        },
+      );
     }
     return loaded === undefined ? this.#bakeForgetting() : this.#settleUnchanged(open, loaded);
   }
@@ -214,11 +233,13 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     return looked instanceof Promise ? looked.then(() => this.#bake(open, isRenewed)) : this.#bake(open, isRenewed);
   }
 
-  #settleUnset(open: OpenSession<S>): MaybePromise<void> {
+  #settleUnset(open: OpenSession<S>, status: number): MaybePromise<void> {
+    this.#line = undefined;
     if (open.end === "lost" || (open.end === "none" && !this.#host.endsUnset)) return;
     if (open.end === "done") return this.#bakeForgetting();
     open.wantEnd();
-    return this.#turning.finish(open).then(() => this.#bakeForgetting());
+    // Only then does it show whether there is another session in its place.
+    return this.#turning.finish(open).then(() => this.settle(status));
   }
 
   /** After the first byte: what changed since is committed, and reported; the response can't tell any more. Never rejects. */
@@ -272,6 +293,14 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     return this.#line;
   }
 
+  /** Makes the line of what is stored by now, whatever else there is to store: for a response that nothing holds. */
+  bakeNow(): void {
+    const open = this.#place.current;
+    this.#line = undefined;
+    if (open?.end === "done") this.#bakeForgetting();
+    else if (open?.loaded !== undefined) this.#bake(open, true);
+  }
+
   #isCookieDue(open: OpenSession<S>, isChanged: boolean): boolean {
     if (this.#settings.rolling || isChanged) return true;
     const { presented } = this.#place;
@@ -281,9 +310,10 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
 
   #bake(open: OpenSession<S>, isChanged: boolean): void {
     this.#settled = this.#place.current;
+    this.#line = undefined;
     if (open.end === "lost") this.#dropped();
     // An id that was rotated away is never given out again: the browser has, or gets, the new one.
-    if (open.end === "lost" || open.hasMoved || !this.#isCookieDue(open, isChanged)) return;
+    if (open.end !== "none" || open.hasMoved || !this.#isCookieDue(open, isChanged)) return;
     const { cookie, sid } = open;
     const { carrier } = this.#host;
     if (carrier !== undefined) {

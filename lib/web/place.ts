@@ -132,9 +132,9 @@ export class Place<Req extends Incoming, S extends Session> {
     const open = this.#open;
     const kept = this.#host.current();
     if (open === undefined || open.end === "wanted" || typeof kept !== "object" || kept === null) return undefined;
-    const isForeign = kept !== open.session && !this.#host.isMade(kept);
+    const isOwn = kept === open.session || isHeir(kept, open.session);
     // What stands in the place of a session that was ended is another one, whatever it was made of.
-    if (isForeign || open.end === "done") this.#host.place(this.become(kept), open.loaded === undefined);
+    if (!isOwn || open.end === "done") this.#host.place(this.become(kept), open.loaded === undefined);
     return this.#open;
   }
 
@@ -142,4 +142,8 @@ export class Place<Req extends Incoming, S extends Session> {
   left(open: OpenSession<S>): void {
     if (open.end === "done" && this.#presented?.sid === open.sid) this.#forget = open.cookie;
   }
+}
+
+function isHeir(object: object, of: object): boolean {
+  return Object.prototype.isPrototypeOf.call(of, object);
 }

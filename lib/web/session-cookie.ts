@@ -41,10 +41,11 @@ export class SessionCookie {
     this.sameSite = sameSite === "auto" ? (isSecure ? "none" : "lax") : sameSite;
     this.partitioned = partitioned;
     this.priority = priority;
-    const { maxAge, expires, originalMaxAge = maxAge } = settings;
-    const isDated = expires instanceof Date && (typeof originalMaxAge !== "number" || isLast(settings, "expires", "maxAge"));
-    if (typeof originalMaxAge === "number" && !isDated) {
-      this.maxAge = originalMaxAge;
+    const { maxAge, expires, originalMaxAge } = settings;
+    const isDated = originalMaxAge == null && expires instanceof Date && isLast(settings, "expires", "maxAge");
+    const lastsMs = isDated ? undefined : (originalMaxAge ?? maxAge);
+    if (typeof lastsMs === "number") {
+      this.maxAge = lastsMs;
       if (leftMs !== undefined) this._expires = new Date(Date.now() + leftMs);
     } else if (isDated) this.expires = expires;
   }
@@ -83,10 +84,10 @@ export class SessionCookie {
   }
 }
 
-/** Of two settings that say the same the last one counts, as it does with express-session. */
+/** Of two settings that say the same the last one counts, as it does with express-session; one that is undefined says nothing. */
 function isLast(settings: CookieSettings, one: keyof CookieSettings, other: keyof CookieSettings): boolean {
   const names = Object.keys(settings);
-  return names.indexOf(one) > names.indexOf(other);
+  return settings[other] === undefined || names.indexOf(one) > names.indexOf(other);
 }
 
 /** A cookie from whatever the application put in the place of one, e.g. that of another session. */

@@ -52,10 +52,11 @@ export class Turnover<Req extends Incoming, S extends Session> {
 
   regenerate(open: OpenSession<S>): Promise<void> {
     return this.#turns.take(async () => {
+      const to = this.#place.generated();
       await this.#forgotten(open);
       await open.release();
       this.#place.left(open);
-      this.#place.begin();
+      this.#place.show(to);
     });
   }
 
@@ -78,11 +79,13 @@ export class Turnover<Req extends Incoming, S extends Session> {
       const cookie = new SessionCookie(this.#place.cookieSettings, this.#host.isSecure());
       const { idleMs, absoluteMs } = this.#settings.remember;
       if (remember) cookie.maxAge = idleMs;
+      const before = open.texts();
       this.#host.storing(open.session);
       await this.#forgotten(open);
       const outcome = await this.#sessions.login(open.loaded && open.sid, open.loaded, to, {
         user,
-        attributes: new Map([...open.texts()].filter(([name]) => keep.includes(name))),
+        // And what the application adds to whatever is stored.
+        attributes: new Map([...open.texts()].filter(([name, text]) => keep.includes(name) || before.get(name) !== text)),
         patch: patchOf(cookie),
         absoluteMs: remember ? absoluteMs : undefined,
         client: this.#host.client(),

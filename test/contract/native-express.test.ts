@@ -162,7 +162,10 @@ describe("options, as express-session documents them", () => {
       [inAnHour(), 3600],
       [{ maxAge: 60_000, ...inAnHour() }, 3600],
       [{ ...inAnHour(), maxAge: 60_000 }, 60],
+      [{ maxAge: undefined, ...inAnHour() }, 3600],
     ];
+    const lasting = await app({ cookie: { ...inAnHour(), maxAge: null } }, { "/": set });
+    expect((await lasting.get()).line).not.toMatch(/Expires/);
     for (const [cookie, seconds] of cases) {
       const { get } = await app({ cookie }, { "/": set });
       const expires = /Expires=([^;]*)/.exec((await get()).line ?? "")?.[1] ?? "";
@@ -421,6 +424,178 @@ describe("the session's members, by callback and by promise", () => {
       expect([(await get("/", answer.cookie)).text, (await get("/", cookie)).text]).toEqual([left, "{}"]);
     }
     expect(late).toEqual([]);
+  });
+
+  test("neither is lost: a session whose end failed, and the object in its place", async () => {
+    const failing = { end: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) };
+    let isLasting = false;
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/out": async (req, res) => {
+          double.use(failing);
+          await Promise.resolve(Reflect.apply(req.session.destroy, req.session, [])).catch(() => {});
+          if (!isLasting) double.use({});
+          Reflect.set(req, "session", { flash: "bye" });
+          res.send("fine");
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    isLasting = true;
+    expect((await get("/out", cookie)).status).toBe(503);
+    double.use({});
+    expect((await get("/", cookie)).text).toBe('{"n":"1"}');
+    isLasting = false;
+    const answer = await get("/out", cookie);
+    expect(answer.status).toBe(200);
+    expect([(await get("/", answer.cookie)).text, (await get("/", cookie)).text]).toEqual(['{"flash":"bye"}', "{}"]);
+    expect(late).toEqual([]);
+  });
+
+  test("a regenerate whose genid throws ends nothing, and carries nothing over", async () => {
+    let fails = false;
+    let n = 0;
+    const genid = () => {
+      if (fails) throw new Error("no entropy");
+      return `an id of the application's ${++n}`;
+    };
+    const { get } = await app(
+      { genid },
+      {
+        "/set": set,
+        "/": read,
+        "/again": async (req, res) => {
+          fails = true;
+          await Promise.resolve(Reflect.apply(req.session.regenerate, req.session, [])).catch(() => {});
+          fails = false;
+          res.status(500).end();
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    expect((await get("/again", cookie)).line).toBeUndefined();
+    expect((await get("/", cookie)).text).toBe('{"n":"1"}');
+  });
+
+  test("a session that was put back after its end is another one, for its members, too", async () => {
+    const putBack = async (req: Request): Promise<ExpressSession> => {
+      const own = req.session;
+      await Promise.resolve(Reflect.apply(own.destroy, own, []));
+      Reflect.set(req, "session", own);
+      if (!(own instanceof ExpressSession)) throw new Error("not ours");
+      return own;
+    };
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/login": async (req, res) => {
+          await (await putBack(req)).login("ann", { keep: ["n"] });
+          res.end();
+        },
+        "/save": async (req, res) => {
+          await (await putBack(req)).save();
+          res.json(double.count("create"));
+        },
+      },
+    );
+    for (const path of ["/login", "/save"]) {
+      const { cookie } = await get("/set");
+      double.forget();
+      const answer = await get(path, cookie);
+      if (path === "/save") expect(answer.text).toBe("1");
+      expect([(await get("/", answer.cookie)).text, (await get("/", cookie)).text]).toEqual(['{"n":"1"}', "{}"]);
+    }
+  });
+
+  test("in the place of the request's session, one that it had before or another request's gives its attributes", async () => {
+    let other: unknown;
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/keep": (req, res) => {
+          put(req, "n", "9");
+          other = req.session;
+          res.end();
+        },
+        "/before": async (req, res) => {
+          const before = req.session;
+          await Promise.resolve(Reflect.apply(before.regenerate, before, []));
+          Reflect.set(req, "session", before);
+          put(req, "m", 5);
+          res.end();
+        },
+        "/other": (req, res) => {
+          Reflect.set(req, "session", other);
+          put(req, "m", 5);
+          res.end();
+        },
+        "/heir": (req, res) => {
+          Reflect.set(req, "session", Object.create(req.session));
+          res.end();
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    await get("/keep");
+    expect((await get("/heir", cookie)).line).toBeUndefined();
+    const before = await get("/before", cookie);
+    expect([(await get("/", before.cookie)).text, (await get("/", cookie)).text]).toEqual(['{"n":"1","m":5}', "{}"]);
+    expect((await get("/", (await get("/other")).cookie)).text).toBe('{"n":"9","m":5}');
+  });
+
+  test("a second session middleware for a request that ended its session: both answer as one", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/": read,
+        "/set": set,
+        "/x": (req, res) => {
+          put(req, "n", 2);
+          res.send("fine");
+        },
+        "/none": (_, res) => res.send("fine"),
+      },
+      (one) => {
+        one.use(session<Request>(sessions, { secret: SECRET }));
+        one.use(["/x", "/none"], (req, _res, next) => void req.session.destroy(() => next()));
+      },
+    );
+    const { cookie } = await get("/set");
+    const answer = await get("/x", cookie);
+    expect([answer.status, answer.text]).toEqual([200, "fine"]);
+    const lines = [answer.headers["set-cookie"] ?? []].flat();
+    expect((await get("/", lines.at(-1)?.split(";")[0])).text).toBe('{"n":2}');
+    expect((await get("/none", (await get("/set")).cookie)).text).toBe("fine");
+  });
+
+  test("a cookie made of its own data keeps its maxAge", async () => {
+    const { get } = await app(
+      { cookie: { maxAge: 60_000 } },
+      {
+        "/set": set,
+        "/lax": (req, res) => {
+          Reflect.set(req.session, "cookie", { ...Object(req.session.cookie).toJSON(), sameSite: "lax" });
+          return res.json(req.session.cookie.originalMaxAge);
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    await new Promise((resolve) => setTimeout(resolve, 30)); // so that there is less left
+    expect((await get("/lax", cookie)).text).toBe("60000");
+  });
+
+  test("a failed save of an empty session (saveUninitialized) isn't tried again either", async () => {
+    const { get } = await app({ saveUninitialized: true }, { "/": (req, res) => req.session.save(() => res.send("fine")) });
+    double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+    double.forget();
+    expect([(await get("/")).status, double.count("create")]).toEqual([503, 1]);
   });
 
   test("a failed save of the cookie's settings alone isn't tried again either", async () => {

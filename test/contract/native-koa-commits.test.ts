@@ -59,6 +59,81 @@ describe("autoCommit: false", () => {
   });
 });
 
+test.each<[string, boolean, (own: KoaSession, ctx: Context) => Promise<void>]>([
+  ["save", false, (own) => own.save()],
+  ["login", false, (own) => own.login("ann")],
+  ["rotate", false, (own) => own.save().then(() => own.rotate())],
+  ["manuallyCommit", true, (own) => own.manuallyCommit()],
+])("no cookie of a session that the request ends: %s, then logout (autoCommit: %s)", async (_, autoCommit, act) => {
+  const { url } = await stage.app(
+    { autoCommit },
+    {
+      "/": async (ctx, own) => {
+        set(ctx, own);
+        await act(own, ctx);
+        await ctx.session?.logout();
+      },
+    },
+  );
+  const { status, setCookies } = await new Browser().get(url, "/");
+  expect([status, setCookies]).toEqual([200, []]);
+});
+
+test("autoCommit: false: save stores what it was asked for, and tells of its own failure alone", async () => {
+  const seen: unknown[] = [];
+  const { url } = await stage.app(
+    { autoCommit: false },
+    {
+      "/set": (ctx, own) => {
+        set(ctx, own);
+        return own.save();
+      },
+      "/": read,
+      "/one": async (_, own) => {
+        Reflect.set(own, "a", 1);
+        const saving = own.save();
+        Reflect.set(own, "b", 10n);
+        await saving;
+      },
+      "/two": async (_, own) => {
+        Reflect.set(own, "c", 1);
+        let commits = 0;
+        stage.double.use({
+          commit: (...asked) =>
+            ++commits === 2
+              ? Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected"))
+              : Promise.resolve(stage.double.sound.commit(...asked)),
+        });
+        const first = own.save();
+        Reflect.set(own, "d", 1);
+        const outcomes = await Promise.allSettled([first, own.save()]);
+        seen.push(...outcomes.map(({ status }) => status));
+      },
+    },
+  );
+  const visitor = new Browser();
+  await visitor.get(url, "/set");
+  expect((await visitor.get(url, "/one")).status).toBe(200);
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1, a: 1 } });
+  await visitor.get(url, "/two");
+  expect(seen).toEqual(["fulfilled", "rejected"]);
+});
+
+test("what can't be stored is told once", async () => {
+  const { url, app } = await stage.app(
+    { beforeSave: (ctx) => ctx.path === "/before" && throwIt() },
+    { "/bigint": (_, own) => void Reflect.set(own, "a", 1n), "/before": set },
+  );
+  function throwIt(): never {
+    throw new Error("not this one");
+  }
+  const errors: string[] = [];
+  app.on("error", (error) => errors.push(error.code ?? error.message));
+  expect((await new Browser().get(url, "/bigint")).status).toBe(500);
+  expect((await new Browser().get(url, "/before")).status).toBe(500);
+  expect(errors).toEqual(["ATTRIBUTE_INVALID", "not this one"]);
+});
+
 test("readonly: nothing is committed, not by manuallyCommit either; none: no session at all", async () => {
   const { url } = await stage.app(
     { readonly: "/ro", none: "/assets" },
@@ -245,6 +320,16 @@ test("beforeSave is called by whatever stores: save, the commit, regenerate, log
   }
 });
 
+test("what beforeSave adds at login is stored; what isn't to be kept goes", async () => {
+  const { url } = await stage.app(
+    { beforeSave: (_, own) => void Reflect.set(own, "stamp", 1) },
+    { "/set": set, "/": read, "/login": (_, own) => own.login("ann") },
+  );
+  const visitor = new Browser();
+  await visitor.get(url, "/login");
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { stamp: 1 } });
+});
+
 test("externalKey is told of a session, whatever the cookie's settings say of the connection", async () => {
   const { url } = await stage.app(
     { secure: true, externalKey: { get: () => undefined, set: (ctx, key) => ctx.set("X-Key", key) } },
@@ -256,6 +341,15 @@ test("externalKey is told of a session, whatever the cookie's settings say of th
 test("the cookie's settings may stand beside the others and in `cookie`: what stands in `cookie` counts", async () => {
   const { url } = await stage.app({ cookie: { sameSite: "lax" }, secure: false, httpOnly: false }, { "/set": set });
   expect((await new Browser().get(url, "/set")).setCookies[0]).toMatch(/^sid=[^;]*; Path=\/; Expires=[^;]*; SameSite=Lax$/);
+  const said = { expires: new Date(Date.now() + 3_600_000), maxAge: 60_000, httpOnly: undefined };
+  for (const cookie of [said, () => said]) {
+    const ordered = await stage.app({ cookie }, { "/set": set });
+    const [line = ""] = (await new Browser().get(ordered.url, "/set")).setCookies;
+    const seconds = (new Date(/Expires=([^;]*)/.exec(line)?.[1] ?? "").getTime() - Date.now()) / 1000;
+    expect([Math.round(seconds / 10), /HttpOnly/.test(line)]).toEqual([6, true]);
+  }
+  const typo = Reflect.construct(Object, [{ secret: "a", cookie: () => ({}), sameSite: "laxx" }]);
+  expect(() => session(stage.sessions, typo)).toThrow(/sameSite/);
   const both = await stage.app(
     { cookie: () => ({ httpOnly: true, maxAge: null }), httpOnly: false, maxAge: 5000 },
     { "/set": set },
