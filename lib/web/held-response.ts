@@ -223,7 +223,10 @@ class Afterwards {
 
   answer(refuse: (error: unknown) => void, error: unknown): void {
     // It has closed already: nobody would tell when to switch it off.
-    if (!Reflect.get(this.#response, "socket")) return refuse(error);
+    if (!Reflect.get(this.#response, "socket")) {
+      refuse(error);
+      return;
+    }
     Afterwards.#open += 1;
     this.#response.once("close", () => {
       Afterwards.#open -= 1;
