@@ -38,7 +38,7 @@ const SESSIONS = 200;
 /** Rounds of what takes several processes for a subject. */
 const FEW = 15;
 /** Rounds of the middleware alone, of which each is 15 cases. */
-const MIDDLEWARE_ROUNDS = 20;
+const MIDDLEWARE_ROUNDS = 40;
 /**
  * Every subject is started anew so many times, each time for a share of the rounds: what V8 compiles, and where memory lies, differs from
  * process to process by more than some of what is compared.

@@ -40,6 +40,11 @@ export class ExpressSession extends PersonSession {
     Object.defineProperty(this, "cookie", OWN_COOKIE);
   }
 
+  /** @internal Whether another keeper has made it, for the same request. */
+  static isOthers(object: object, keeper: Keeper): boolean {
+    return #keeper in object && object.#keeper !== keeper && object.#keeper.req === keeper.req;
+  }
+
   /** The request. */
   get req(): object {
     return this.#keeper.req;

@@ -183,6 +183,10 @@ class ExpressHost<Req extends Incoming> implements Host<ExpressSession> {
 
   storing(): void {}
 
+  isOthers(session: object): boolean {
+    return ExpressSession.isOthers(session, this.lifecycle);
+  }
+
   client(): Client {
     const { ip, socket, headers } = this.#req;
     const remote: unknown = socket === undefined ? undefined : Reflect.get(socket, "remoteAddress");

@@ -13,6 +13,7 @@ import {
   headOf,
   hideEnd,
   hideHead,
+  isClosed,
   type Method,
   type NodeResponse,
   restore,
@@ -82,6 +83,15 @@ export class HeldResponse {
   /** Status and headers are as they were before the handler. */
   reset(): void {
     restore(this.#response, this.#before);
+  }
+
+  /** From now on it is somebody else's, who answers with an error. */
+  letGo(): void {
+    const response = this.#response;
+    response.writeHead = this.#writeHead;
+    response.write = this.#write;
+    response.end = this.#end;
+    response.flushHeaders = this.#flushHeaders;
   }
 
   writeHead(status: unknown, message: unknown, headers: unknown): unknown {
@@ -205,25 +215,18 @@ class Afterwards {
   static readonly #answering = new AsyncLocalStorage<Afterwards>();
   static #open = 0;
   readonly #response: Response;
-  #over = false;
 
   constructor(response: Response, writeHead: Method, write: Method, end: Method, flushHeaders: Method) {
     this.#response = response;
     response.writeHead = (...args) => (this.#isAnswer(args[0]) ? writeHead.apply(response, args) : this.#dropped(args, response));
     response.flushHeaders = () => (this.#isAnswer() ? flushHeaders.apply(response) : response);
-    response.write = (...args) => (this.#isAnswer() ? write.apply(response, args) : this.#dropped(args, false));
-    response.end = (...args) => {
-      if (!this.#isAnswer()) return this.#dropped(args, response);
-      // HTTP/2's end writes by `write`.
-      const ended = end.apply(response, args);
-      this.#over = true;
-      return ended;
-    };
+    response.write = (...args) => (this.#isOpen() ? write.apply(response, args) : this.#dropped(args, false));
+    response.end = (...args) => (this.#isOpen() ? end.apply(response, args) : this.#dropped(args, response));
   }
 
   answer(refuse: (error: unknown) => void, error: unknown): void {
-    // It has closed already: nobody would tell when to switch it off.
-    if (!Reflect.get(this.#response, "socket")) {
+    // One that has closed already tells nobody when to switch it off.
+    if (isClosed(this.#response)) {
       refuse(error);
       return;
     }
@@ -235,8 +238,11 @@ class Afterwards {
     Afterwards.#answering.run(this, refuse, error);
   }
 
+  #isOpen(): boolean {
+    return !this.#response.writableEnded && this.#isAnswer();
+  }
+
   #isAnswer(status: unknown = this.#response.statusCode): boolean {
-    if (this.#over) return false;
     return Afterwards.#answering.getStore() === this || (typeof status === "number" && status >= 400);
   }
 

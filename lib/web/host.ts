@@ -12,6 +12,8 @@ export interface Host<S extends Session> {
   place(session: S | undefined, isNew: boolean): void;
   /** Without `sid` one is drawn when somebody asks. */
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): S;
+  /** Whether another middleware has made that session, for the same request. */
+  isOthers(session: object): boolean;
   isSecure(): boolean;
   /** Where the request comes from. */
   client(): Client;

@@ -143,6 +143,7 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
         held.reset();
         ctx.body = undefined;
         held.reset();
+        held.letGo();
       }
       throw error;
     }
@@ -201,6 +202,11 @@ class KoaHost<Ctx extends Context> implements Host<KoaSession> {
 
   make(attributes: AttributeTexts, sid: Sid | undefined, isNew: boolean): KoaSession {
     return new KoaSession(this.lifecycle, isNew, attributes, sid);
+  }
+
+  /** Of several the first one serves a context. */
+  isOthers(): boolean {
+    return false;
   }
 
   client(): Client {

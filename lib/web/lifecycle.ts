@@ -179,8 +179,13 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     const { over } = this.#turns;
     if (over !== undefined) return over.then(() => this.settle(status));
     const open = this.#place.current;
-    // A failure that the application knows of, and says so, isn't told again.
-    if (open === undefined || (open.failure !== undefined && status >= 400)) return;
+    if (open === undefined) return;
+    if (status >= 400 && open.end !== "done" && (open.isTold || open.failure !== undefined)) {
+      // A failure that the application knows of, and says so, isn't told again.
+      open.isTold = true;
+      if (open.end !== "none") this.#line = undefined;
+      return;
+    }
     const kept = this.#place.kept();
     if (kept === undefined) return this.#settleUnset(open, status);
     if (kept.end === "lost") {
@@ -190,7 +195,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     try {
       return this.#settleKept(kept);
     } catch (error) {
-      kept.failure = { error };
+      kept.isTold = true;
       throw error;
     }
   }
@@ -210,7 +215,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       return this.#storing(open).then(
         () => this.#bake(open, news !== NO_NEWS),
         (error: unknown) => {
-          open.failure = { error };
+          open.isTold = true;
           throw error;
         },
       );
@@ -253,7 +258,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       if (kept === undefined) {
         return open.end === "done" || !this.#host.endsUnset ? undefined : this.#late(open, this.#turning.finish(open));
       }
-      const isChanged = kept.changes().size > 0 || kept.news() !== NO_NEWS;
+      const isChanged = !kept.isTold && (kept.changes().size > 0 || kept.news() !== NO_NEWS);
       if (isChanged) return this.#late(kept, kept.failure ? Promise.reject(kept.failure.error) : this.#storing(kept));
     } catch (error) {
       return this.#late(open, Promise.reject(error));
@@ -305,7 +310,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     if (this.#settings.rolling || isChanged) return true;
     const { presented } = this.#place;
     if (presented === undefined || presented.reissue || presented.sid !== open.sid) return true;
-    return open.hasStored && open.cookie.originalMaxAge !== null;
+    return open.hasNews || (open.hasStored && open.cookie.originalMaxAge !== null);
   }
 
   #bake(open: OpenSession<S>, isChanged: boolean): void {
@@ -329,7 +334,8 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
 
   #bakeForgetting(): void {
     const { forget } = this.#place;
-    if (forget === undefined || this.#host.carrier !== undefined) return;
+    // What took its place sets the cookie of its own.
+    if (forget === undefined || this.#host.carrier !== undefined || this.#place.isOthers) return;
     this.#line = this.#settings.signer.clearing(forget);
   }
 }

@@ -33,6 +33,10 @@ export class OpenSession<S extends Session> {
   #watch: Watch | undefined;
   /** What a save was told that the application may have ignored. */
   failure: { readonly error: unknown } | undefined;
+  /** Whether the response, or whoever makes it, was told that something of this can't be stored. */
+  isTold = false;
+  /** Whether this request has stored other settings of the cookie. */
+  hasNews = false;
   #end: "none" | "wanted" | "done" | "lost" = "none";
 
   constructor(
@@ -119,7 +123,9 @@ export class OpenSession<S extends Session> {
         ? this.create(this.sid, withChanges(NO_TEXTS, wanted))
         : this.#sessions.save(this.#loaded, since(this.#stored, wanted), news));
       this.failure = undefined;
+      this.isTold = false;
       this.#stored = wanted;
+      if (news !== NO_NEWS) this.hasNews = true;
       this.settled(outcome);
     } catch (error) {
       this.failure = { error };

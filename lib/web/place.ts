@@ -2,6 +2,7 @@
  * The place of a request's session: the stored one that a cookie of the browser's leads to, or a new one; later whatever takes its place.
  * It knows which cookie led here, and whose cookie the browser shall forget.
  */
+import { types } from "node:util";
 import type { MaybePromise } from "../engines/engine.js";
 import { AnynodeError } from "../errors.js";
 import type { Sid } from "../names.js";
@@ -123,6 +124,7 @@ export class Place<Req extends Incoming, S extends Session> {
   /** The request's session, or a new one if this request has ended it, with the attributes of a plain object instead of its own. */
   become(values: object): S | undefined {
     if (this.#open?.end === "done") this.begin();
+    else if (this.#open !== undefined && isBehind(this.#open.session, values)) return this.#open.session;
     if (this.#open !== undefined) Session.become(this.#open.session, values, this.#host.own);
     return this.#open?.session;
   }
@@ -132,10 +134,18 @@ export class Place<Req extends Incoming, S extends Session> {
     const open = this.#open;
     const kept = this.#host.current();
     if (open === undefined || open.end === "wanted" || typeof kept !== "object" || kept === null) return undefined;
-    const isOwn = kept === open.session || isHeir(kept, open.session);
     // What stands in the place of a session that was ended is another one, whatever it was made of.
-    if (!isOwn || open.end === "done") this.#host.place(this.become(kept), open.loaded === undefined);
+    const isOver = open.end === "done";
+    if (kept === open.session && !isOver) return open;
+    if (this.#host.isOthers(kept)) return isOver ? undefined : open;
+    if (isOver || !isBehind(open.session, kept)) this.#host.place(this.become(kept), open.loaded === undefined);
     return this.#open;
+  }
+
+  /** Whether it is the session of another middleware, for the same request, that stands there. */
+  get isOthers(): boolean {
+    const kept = this.#host.current();
+    return typeof kept === "object" && kept !== null && this.#host.isOthers(kept);
   }
 
   /** The browser's cookie of a session that is over is to be forgotten. */
@@ -144,6 +154,7 @@ export class Place<Req extends Incoming, S extends Session> {
   }
 }
 
-function isHeir(object: object, of: object): boolean {
-  return Object.prototype.isPrototypeOf.call(of, object);
+/** Whether an object is one that inherits from a session, or a Proxy around one: what it shows are that session's attributes. */
+function isBehind(session: Session, object: object): boolean {
+  return Object.prototype.isPrototypeOf.call(session, object) || (types.isProxy(object) && object instanceof Session);
 }

@@ -10,6 +10,7 @@ export interface NodeResponse {
   /** HTTP/1 only: the head as it is sent. While it is set node says that headers were sent, and refuses to change them. */
   _header?: string | null;
   readonly headersSent: boolean;
+  readonly writableEnded: boolean;
   writeHead: Method;
   write: Method;
   end: Method;
@@ -53,6 +54,11 @@ function isSame(a: unknown, b: unknown): boolean {
 
 function isHttp1(response: NodeResponse): boolean {
   return Object.hasOwn(response, "_header");
+}
+
+/** HTTP/2's has no socket then; a later one of a connection, on HTTP/1, has none yet. */
+export function isClosed(response: NodeResponse): boolean {
+  return isHttp1(response) ? Reflect.get(response, "destroyed") === true : !Reflect.get(response, "socket");
 }
 
 /** Makes headers read as sent. */

@@ -41,13 +41,11 @@ export class SessionCookie {
     this.sameSite = sameSite === "auto" ? (isSecure ? "none" : "lax") : sameSite;
     this.partitioned = partitioned;
     this.priority = priority;
-    const { maxAge, expires, originalMaxAge } = settings;
-    const isDated = originalMaxAge == null && expires instanceof Date && isLast(settings, "expires", "maxAge");
-    const lastsMs = isDated ? undefined : (originalMaxAge ?? maxAge);
-    if (typeof lastsMs === "number") {
-      this.maxAge = lastsMs;
+    const lasting = lastingOf(settings);
+    if (typeof lasting === "number") {
+      this.maxAge = lasting;
       if (leftMs !== undefined) this._expires = new Date(Date.now() + leftMs);
-    } else if (isDated) this.expires = expires;
+    } else if (lasting instanceof Date) this.expires = lasting;
   }
 
   get expires(): Date | null {
@@ -84,10 +82,19 @@ export class SessionCookie {
   }
 }
 
-/** Of two settings that say the same the last one counts, as it does with express-session; one that is undefined says nothing. */
-function isLast(settings: CookieSettings, one: keyof CookieSettings, other: keyof CookieSettings): boolean {
-  const names = Object.keys(settings);
-  return settings[other] === undefined || names.indexOf(one) > names.indexOf(other);
+/**
+ * How long a cookie lasts, in ms or until then; null = as long as the browser. Of several settings that say so the last one counts, as it
+ * does with express-session; but `originalMaxAge` says more than the `expires` that came of it.
+ */
+function lastingOf(settings: CookieSettings & { originalMaxAge?: number | null | undefined }): number | Date | null | undefined {
+  const { maxAge, expires, originalMaxAge } = settings;
+  let lasting: number | Date | null | undefined;
+  for (const name of Object.keys(settings)) {
+    if (name === "maxAge" && maxAge !== undefined) lasting = maxAge;
+    if (name === "originalMaxAge" && originalMaxAge !== undefined) lasting = originalMaxAge;
+    if (name === "expires" && expires !== undefined && typeof originalMaxAge !== "number") lasting = expires;
+  }
+  return lasting;
 }
 
 /** A cookie from whatever the application put in the place of one, e.g. that of another session. */

@@ -575,6 +575,133 @@ describe("the session's members, by callback and by promise", () => {
     expect((await get("/none", (await get("/set")).cookie)).text).toBe("fine");
   });
 
+  test("two session middlewares at once, under two names, each keep their own", async () => {
+    const { get } = await app(
+      { name: "second.sid" },
+      {
+        "/set": (req, res) => {
+          put(req, "n", "second");
+          Reflect.set(Object(Reflect.get(req, "first")), "n", "first");
+          res.json(req.session);
+        },
+        "/": (req, res) => res.json([Reflect.get(Object(Reflect.get(req, "first")), "n"), Reflect.get(req.session, "n")]),
+      },
+      (one) => {
+        one.use(session<Request>(sessions, { secret: SECRET, name: "first.sid" }));
+        one.use((req, _res, next) => {
+          Reflect.set(req, "first", req.session);
+          Reflect.deleteProperty(req, "session");
+          next();
+        });
+      },
+    );
+    const lines = [(await get("/set")).headers["set-cookie"] ?? []].flat();
+    expect(lines.map((line) => line.split("=")[0]).sort()).toEqual(["first.sid", "second.sid"]);
+    const cookies = lines.map((line) => line.split(";")[0]).join("; ");
+    expect((await get("/", cookies)).text).toBe('["first","second"]');
+  });
+
+  test("who signs in with the second of two session middlewares, where the first one's session was ended, stays signed in", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/user": (req, res) => res.json(Reflect.get(req.session, "user") ?? null),
+        "/x": async (req, res) => {
+          put(req, "n", 2);
+          await Object(req.session).login("ann", { keep: ["n"] });
+          res.send("fine");
+        },
+      },
+      (one) => {
+        one.use(session<Request>(sessions, { secret: SECRET }));
+        one.use("/x", (req, _res, next) => void req.session.destroy(() => next()));
+      },
+    );
+    const { cookie } = await get("/set");
+    const answer = await get("/x", cookie);
+    const lines = [answer.headers["set-cookie"] ?? []].flat();
+    expect((await get("/user", lines.at(-1)?.split(";")[0])).text).toBe('"ann"');
+  });
+
+  test("a Proxy of the application's own around the session loses nothing of it", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/proxy": (req, res) => {
+          Reflect.set(req, "session", new Proxy(req.session, {}));
+          return res.end();
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    await get("/proxy", cookie);
+    expect((await get("/", cookie)).text).toBe('{"n":"1"}');
+  });
+
+  test("cookie.maxAge that was stored by save() is told to the browser", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/long": async (req, res) => {
+          req.session.cookie.maxAge = 60_000;
+          await Object(req.session).save();
+          res.end();
+        },
+        "/short": async (req, res) => {
+          Reflect.set(req.session.cookie, "maxAge", null);
+          await Object(req.session).save();
+          res.end();
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    expect((await get("/long", cookie)).line).toMatch(/Expires=/);
+    expect((await get("/short", cookie)).line).toMatch(/^sid=[^;]+; Path=\/; HttpOnly$/);
+  });
+
+  test("of a cookie's own data and a maxAge after it the maxAge counts", async () => {
+    const { get } = await app(
+      { cookie: { maxAge: 60_000 } },
+      {
+        "/set": set,
+        "/short": (req, res) => {
+          Reflect.set(req.session, "cookie", { ...Object(req.session.cookie).toJSON(), maxAge: 5000 });
+          return res.json(req.session.cookie.originalMaxAge);
+        },
+        "/none": (req, res) => {
+          Reflect.set(req.session, "cookie", { maxAge: 5000, expires: null });
+          return res.json(req.session.cookie.originalMaxAge);
+        },
+      },
+    );
+    const { cookie } = await get("/set");
+    expect([(await get("/short", cookie)).text, (await get("/none", cookie)).text]).toEqual(["5000", "null"]);
+  });
+
+  test("a failed commit, and a save() that failed and was answered 500, are no late changes besides", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/commit": set,
+        "/save": async (req, res) => {
+          put(req, "a", 1);
+          await Object(req.session)
+            .save()
+            .catch(() => {});
+          res.status(500).end();
+        },
+      },
+    );
+    double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+    expect([(await get("/commit")).status, (await get("/save")).status]).toEqual([503, 500]);
+    await new Promise((resolve) => setTimeout(resolve, 20)); // it is the test's point that nothing comes
+    expect(late).toEqual([]);
+  });
+
   test("a cookie made of its own data keeps its maxAge", async () => {
     const { get } = await app(
       { cookie: { maxAge: 60_000 } },

@@ -134,6 +134,94 @@ test("what can't be stored is told once", async () => {
   expect(errors).toEqual(["ATTRIBUTE_INVALID", "not this one"]);
 });
 
+test("a Proxy around the session loses nothing of it", async () => {
+  const { url } = await stage.app(
+    {},
+    {
+      "/set": set,
+      "/": read,
+      "/proxy": (ctx, own) => {
+        ctx.session = new Proxy(own, {});
+      },
+    },
+  );
+  const visitor = new Browser();
+  await visitor.get(url, "/set");
+  await visitor.get(url, "/proxy");
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1 } });
+});
+
+test("after a failed commit an error handler further out answers as it likes, and nobody is told again", async () => {
+  const errors: unknown[] = [];
+  const caught: unknown[] = [];
+  const { url, app } = await stage.app({}, { "/set": set }, (one) =>
+    one.use((ctx, next) =>
+      next().catch((error: unknown) => {
+        caught.push(Object(error).code);
+        ctx.redirect("/sorry");
+      }),
+    ),
+  );
+  app.on("error", (error) => errors.push(error));
+  stage.sessions.on("late-change", (event) => errors.push(event));
+  stage.double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+  const answer = await fetch(`${url}/set`, { redirect: "manual" });
+  await new Promise((resolve) => setTimeout(resolve, 20)); // it is the test's point that nothing comes
+  expect([answer.status, answer.headers.get("location"), answer.headers.getSetCookie()]).toEqual([302, "/sorry", []]);
+  expect([caught, errors]).toEqual([["ENGINE_TIMEOUT"], []]);
+});
+
+test("a manuallyCommit that couldn't begin doesn't spoil the next one, nor the response", async () => {
+  const { url } = await stage.app(
+    {},
+    {
+      "/": read,
+      "/fix": async (_, own) => {
+        Reflect.set(own, "bad", 1n);
+        await own.manuallyCommit().catch(() => {});
+        Reflect.deleteProperty(own, "bad");
+        Reflect.set(own, "n", 1);
+      },
+      "/fix-at-once": async (_, own) => {
+        Reflect.set(own, "bad", 1n);
+        await own.manuallyCommit().catch(() => {});
+        Reflect.deleteProperty(own, "bad");
+        Reflect.set(own, "n", 2);
+        await own.manuallyCommit();
+      },
+    },
+  );
+  const visitor = new Browser();
+  expect((await visitor.get(url, "/fix")).status).toBe(200);
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1 } });
+  expect((await visitor.get(url, "/fix-at-once")).status).toBe(200);
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 2 } });
+});
+
+test("no cookie of a session that was ended, whatever failed before", async () => {
+  const { url } = await stage.app(
+    {},
+    {
+      "/x": async (ctx, own) => {
+        set(ctx, own);
+        await own.manuallyCommit();
+        stage.double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+        Reflect.set(own, "n", 2);
+        await own.save().catch(() => {});
+        await own.logout();
+        ctx.status = 500;
+      },
+    },
+    (one) =>
+      one.use(async (ctx, next) => {
+        await next();
+        ctx.status = 500;
+      }),
+  );
+  const { status, setCookies } = await new Browser().get(url, "/x");
+  expect([status, setCookies]).toEqual([500, []]);
+});
+
 test("readonly: nothing is committed, not by manuallyCommit either; none: no session at all", async () => {
   const { url } = await stage.app(
     { readonly: "/ro", none: "/assets" },

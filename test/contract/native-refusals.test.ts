@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import http2 from "node:http2";
+import { connect } from "node:net";
 import { type Middleware, session } from "anynode/express";
 import { memoryEngine } from "anynode/memory";
 import express, { type ErrorRequestHandler } from "express";
@@ -120,6 +121,51 @@ test("several at once are each answered by their own", async () => {
     fetch(`${url}/${n}`, { redirect: "manual" }).then(({ headers }) => headers.get("location")),
   );
   expect(await Promise.all(asked)).toEqual(["/sorry/0", "/sorry/1", "/sorry/2", "/sorry/3"]);
+});
+
+test("a request that waits for the one before it on its connection is answered, too", async () => {
+  const app = express();
+  app.use(session(sessions, { secret: SECRET }));
+  app.use(async (req, res) => {
+    if (req.url === "/slow") {
+      await soon(100);
+      return void res.end("slow");
+    }
+    Reflect.set(req.session, "n", 1);
+    res.end("fine");
+  });
+  const onError: ErrorRequestHandler = async (_error, _req, res, _next) => {
+    await soon(10);
+    res.redirect("/sorry");
+  };
+  app.use(onError);
+  const { port } = new URL(await served(app));
+  const socket = connect(Number(port));
+  socket.write("GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  let text = "";
+  for await (const part of socket.setEncoding("utf8")) text += part;
+  expect(text.match(/HTTP\/1.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 302"]);
+});
+
+test("a middleware further out that ends later gets the whole answer", async () => {
+  const app = express();
+  app.use((_req, res, next) => {
+    const { end } = res;
+    Reflect.set(res, "end", (...args: unknown[]) => {
+      setTimeout(() => Reflect.apply(end, res, args), 10);
+      return res;
+    });
+    next();
+  });
+  app.use(session(sessions, { secret: SECRET }));
+  app.use((req, res) => {
+    Reflect.set(req.session, "n", 1);
+    res.end("fine");
+  });
+  const onError: ErrorRequestHandler = (_error, _req, res, _next) => void res.status(503).set("X-Error", "1").end("later");
+  app.use(onError);
+  const response = await fetch(await served(app));
+  expect([response.status, response.headers.get("x-error"), await response.text()]).toEqual([503, "1", "later"]);
 });
 
 test.each<[string, (res: http2.Http2ServerResponse) => void]>([
