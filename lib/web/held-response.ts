@@ -46,7 +46,7 @@ export class HeldResponse {
   readonly #end: Method;
   readonly #flushHeaders: Method;
   readonly #before: Head;
-  #state: "waiting" | "holding" | "passing" | "forgotten" = "waiting";
+  #state: "waiting" | "holding" | "passing" | "forgotten" | "left" = "waiting";
   #held: [Verb, unknown[]][] = [];
   #mustDrain = false;
   #ended = false;
@@ -85,13 +85,10 @@ export class HeldResponse {
     restore(this.#response, this.#before);
   }
 
-  /** From now on it is somebody else's, who answers with an error. */
+  /** The session couldn't be stored, and somebody else has been told: the answer is theirs, whatever it is. */
   letGo(): void {
-    const response = this.#response;
-    response.writeHead = this.#writeHead;
-    response.write = this.#write;
-    response.end = this.#end;
-    response.flushHeaders = this.#flushHeaders;
+    this.#state = "left";
+    this.#ended = true;
   }
 
   writeHead(status: unknown, message: unknown, headers: unknown): unknown {
@@ -135,6 +132,7 @@ export class HeldResponse {
 
   /** Whether what is said now waits, or is said for nobody. The first time it asks the session to settle. */
   #isHeld(status: number): boolean {
+    if (this.#state === "left") this.#pass();
     if (this.#state !== "waiting") return this.#state !== "passing";
     let settling: MaybePromise<void>;
     try {
@@ -192,6 +190,7 @@ export class HeldResponse {
     showHead(response);
     restore(response, this.#before);
     const afterwards = new Afterwards(response, this.#writeHead, this.#write, this.#end, this.#flushHeaders);
+    afterwards.cookieLine = this.#settling.cookieLine;
     for (const [, args] of this.#held.splice(0)) tell(args, abandoned(error));
     // Outside of our promise: what error handlers throw is theirs.
     nextTick(() => afterwards.answer(this.#refuse, error));
@@ -215,6 +214,8 @@ class Afterwards {
   static readonly #answering = new AsyncLocalStorage<Afterwards>();
   static #open = 0;
   readonly #response: Response;
+  /** Of what is stored all the same. */
+  cookieLine: string | undefined;
 
   constructor(response: Response, writeHead: Method, write: Method, end: Method, flushHeaders: Method) {
     this.#response = response;
@@ -243,7 +244,11 @@ class Afterwards {
   }
 
   #isAnswer(status: unknown = this.#response.statusCode): boolean {
-    return Afterwards.#answering.getStore() === this || (typeof status === "number" && status >= 400);
+    if (Afterwards.#answering.getStore() !== this && !(typeof status === "number" && status >= 400)) return false;
+    // Now, since error handlers may have taken all headers back.
+    if (this.cookieLine !== undefined && !this.#response.headersSent) addCookie(this.#response, this.cookieLine);
+    this.cookieLine = undefined;
+    return true;
   }
 
   #dropped(args: unknown[], answer: unknown): unknown {

@@ -94,7 +94,14 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
 
   /** Stores what this request changed, now. A session that ended meanwhile stays ended: dropped, or SESSION_ENDED if `onEnded` is 401. */
   save(session: S): Promise<void> {
-    return this.#asked(session, (open) => this.#storing(open));
+    return this.#asked(session, (open) => {
+      try {
+        return this.#storing(open);
+      } catch (error) {
+        open.isKnown = true;
+        return Promise.reject(error);
+      }
+    });
   }
 
   /** Shows what is stored now, in a new object. What wasn't saved is forgotten. Rejects with SESSION_ENDED if nothing is stored. */
@@ -180,12 +187,8 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     if (over !== undefined) return over.then(() => this.settle(status));
     const open = this.#place.current;
     if (open === undefined) return;
-    if (status >= 400 && open.end !== "done" && (open.isTold || open.failure !== undefined)) {
-      // A failure that the application knows of, and says so, isn't told again.
-      open.isTold = true;
-      if (open.end !== "none") this.#line = undefined;
-      return;
-    }
+    // A failure that the application knows of, and says so, isn't told again.
+    if (status >= 400 && open.end !== "done" && open.failure !== undefined) return this.#bakeFailed(open);
     const kept = this.#place.kept();
     if (kept === undefined) return this.#settleUnset(open, status);
     if (kept.end === "lost") {
@@ -195,6 +198,8 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     try {
       return this.#settleKept(kept);
     } catch (error) {
+      this.#bakeFailed(kept);
+      if (status >= 400 && (kept.isKnown || kept.isTold)) return;
       kept.isTold = true;
       throw error;
     }
@@ -216,6 +221,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
         () => this.#bake(open, news !== NO_NEWS),
         (error: unknown) => {
           open.isTold = true;
+          this.#bakeFailed(open);
           throw error;
         },
       );
@@ -274,17 +280,13 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
     }
   }
 
-  /** What is stored is what the session is now, however long its turn is in coming. */
+  /** What is stored is what the session is now, however long its turn is in coming. Throws for what can't be stored. */
   #storing(open: OpenSession<S>): Promise<void> {
-    try {
-      const save = open.saving();
-      return this.#turns.take(async () => {
-        await save();
-        if (open.end === "lost") this.#dropped();
-      });
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const save = open.saving();
+    return this.#turns.take(async () => {
+      await save();
+      if (open.end === "lost") this.#dropped();
+    });
   }
 
   #dropped(): void {
@@ -296,6 +298,13 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** The Set-Cookie line that the response carries, if any. */
   get cookieLine(): string | undefined {
     return this.#line;
+  }
+
+  /** Where the last change couldn't be stored: a session that the browser doesn't know yet is there all the same. */
+  #bakeFailed(open: OpenSession<S>): void {
+    this.#line = undefined;
+    const isKnown = this.#place.presented?.sid === open.sid;
+    if (open.loaded !== undefined && open.end === "none" && !isKnown) this.#bake(open, false);
   }
 
   /** Makes the line of what is stored by now, whatever else there is to store: for a response that nothing holds. */

@@ -94,7 +94,8 @@ function lastingOf(settings: CookieSettings & { originalMaxAge?: number | null |
     if (name === "originalMaxAge" && originalMaxAge !== undefined) lasting = originalMaxAge;
     if (name === "expires" && expires !== undefined && typeof originalMaxAge !== "number") lasting = expires;
   }
-  return lasting;
+  // An instance of a class, or what inherits from other settings.
+  return lasting === undefined ? (originalMaxAge ?? maxAge ?? expires) : lasting;
 }
 
 /** A cookie from whatever the application put in the place of one, e.g. that of another session. */

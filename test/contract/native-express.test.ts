@@ -163,6 +163,7 @@ describe("options, as express-session documents them", () => {
       [{ maxAge: 60_000, ...inAnHour() }, 3600],
       [{ ...inAnHour(), maxAge: 60_000 }, 60],
       [{ maxAge: undefined, ...inAnHour() }, 3600],
+      [Object.create({ maxAge: 60_000 }), 60],
     ];
     const lasting = await app({ cookie: { ...inAnHour(), maxAge: null } }, { "/": set });
     expect((await lasting.get()).line).not.toMatch(/Expires/);
@@ -682,24 +683,68 @@ describe("the session's members, by callback and by promise", () => {
     expect([(await get("/short", cookie)).text, (await get("/none", cookie)).text]).toEqual(["5000", "null"]);
   });
 
-  test("a failed commit, and a save() that failed and was answered 500, are no late changes besides", async () => {
+  test("a failed commit isn't a late change besides; a save() that nobody waited for, and a 404 after it, is told as one", async () => {
     const { get } = await app(
       {},
       {
         "/commit": set,
-        "/save": async (req, res) => {
+        "/save": (req, res) => {
           put(req, "a", 1);
-          await Object(req.session)
-            .save()
-            .catch(() => {});
-          res.status(500).end();
+          Object(req.session).save();
+          return res.status(404).end();
         },
       },
     );
     double.use({ create: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
-    expect([(await get("/commit")).status, (await get("/save")).status]).toEqual([503, 500]);
+    expect((await get("/commit")).status).toBe(503);
     await new Promise((resolve) => setTimeout(resolve, 20)); // it is the test's point that nothing comes
     expect(late).toEqual([]);
+    expect((await get("/save")).status).toBe(404);
+    await until("the event", () => late.length === 1);
+    expect(late[0]).toMatchObject({ stored: false, error: { code: "ENGINE_TIMEOUT" } });
+  });
+
+  test("what can't be stored and was told by save() leaves the application's own 400 as it is", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/": (req, res) => {
+          put(req, "a", 1n);
+          return req.session.save((error) => res.status(400).json(error?.code));
+        },
+      },
+    );
+    const answer = await get("/");
+    expect([answer.status, answer.text]).toEqual([400, '"ATTRIBUTE_INVALID"']);
+  });
+
+  test("a session that moved, and a change after it that couldn't be stored: the error's answer has the new cookie", async () => {
+    const { get } = await app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/rotate": async (req, res) => {
+          await Object(req.session).rotate();
+          put(req, "bad", 1n);
+          res.end();
+        },
+        "/login": async (req, res) => {
+          await Object(req.session).login("ann", { keep: ["n"] });
+          put(req, "m", 1);
+          double.use({ commit: () => Promise.reject(new AnynodeError("ENGINE_TIMEOUT", "injected")) });
+          await Promise.resolve(Object(req.session).save()).catch(() => {});
+          res.status(500).end();
+        },
+      },
+    );
+    for (const path of ["/rotate", "/login"]) {
+      const { cookie } = await get("/set");
+      const answer = await get(path, cookie);
+      double.use({});
+      expect([answer.status >= 400, answer.cookie === cookie]).toEqual([true, false]);
+      expect((await get("/", answer.cookie)).text).toBe('{"n":"1"}');
+    }
   });
 
   test("a cookie made of its own data keeps its maxAge", async () => {

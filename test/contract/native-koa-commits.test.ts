@@ -198,6 +198,49 @@ test("a manuallyCommit that couldn't begin doesn't spoil the next one, nor the r
   expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 2 } });
 });
 
+test("what was fixed after a manuallyCommit that couldn't begin is stored, whatever the status", async () => {
+  const { url } = await stage.app(
+    {},
+    {
+      "/": read,
+      "/fix": async (ctx, own) => {
+        Reflect.set(own, "bad", 1n);
+        await own.manuallyCommit().catch(() => {});
+        Reflect.deleteProperty(own, "bad");
+        Reflect.set(own, "n", 1);
+        ctx.status = 422;
+      },
+    },
+  );
+  const visitor = new Browser();
+  expect((await visitor.get(url, "/fix")).status).toBe(422);
+  expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1 } });
+});
+
+test.each([false, true])(
+  "a session that moved, and a change that couldn't be stored: the new cookie comes with the error (by ctx.res: %s)",
+  async (raw) => {
+    const { url } = await stage.app(
+      {},
+      {
+        "/set": set,
+        "/": read,
+        "/rotate": async (ctx, own) => {
+          await own.rotate();
+          Object(ctx.session).bad = 1n;
+          if (raw) ctx.res.end("raw");
+        },
+      },
+    );
+    const visitor = new Browser();
+    await visitor.get(url, "/set");
+    const before = visitor.cookie("sid");
+    expect((await visitor.get(url, "/rotate")).status).toBe(500);
+    expect(visitor.cookie("sid")).not.toBe(before);
+    expect((await visitor.get(url, "/")).body).toEqual({ is: { n: 1 } });
+  },
+);
+
 test("no cookie of a session that was ended, whatever failed before", async () => {
   const { url } = await stage.app(
     {},
