@@ -10,7 +10,7 @@ import { memoryEngine } from "anynode/memory";
 import Koa from "koa";
 import { anynode, type Sessions } from "../../lib/index.js";
 
-const REQUESTS = process.env["ANYNODE_FULL"] ? 1_000_000 : 100_000;
+const REQUESTS = process.env["ANYNODE_FULL"] ? 1_000_000 : 50_000;
 const SECRET = "a secret of the tests";
 
 setFlagsFromString("--expose_gc");
