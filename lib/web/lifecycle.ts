@@ -98,7 +98,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       try {
         return this.#storing(open);
       } catch (error) {
-        open.isKnown = true;
+        open.isTold = true;
         return Promise.reject(error);
       }
     });
@@ -199,7 +199,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       return this.#settleKept(kept);
     } catch (error) {
       this.#bakeFailed(kept);
-      if (status >= 400 && (kept.isKnown || kept.isTold)) return;
+      if (status >= 400 && kept.isTold) return;
       kept.isTold = true;
       throw error;
     }
@@ -220,7 +220,6 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       return this.#storing(open).then(
         () => this.#bake(open, news !== NO_NEWS),
         (error: unknown) => {
-          open.isTold = true;
           this.#bakeFailed(open);
           throw error;
         },
@@ -264,7 +263,7 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
       if (kept === undefined) {
         return open.end === "done" || !this.#host.endsUnset ? undefined : this.#late(open, this.#turning.finish(open));
       }
-      const isChanged = !kept.isTold && (kept.changes().size > 0 || kept.news() !== NO_NEWS);
+      const isChanged = kept.changes().size > 0 || kept.news() !== NO_NEWS;
       if (isChanged) return this.#late(kept, kept.failure ? Promise.reject(kept.failure.error) : this.#storing(kept));
     } catch (error) {
       return this.#late(open, Promise.reject(error));
@@ -303,8 +302,8 @@ export class Lifecycle<Req extends Incoming, S extends Session> {
   /** Where the last change couldn't be stored: a session that the browser doesn't know yet is there all the same. */
   #bakeFailed(open: OpenSession<S>): void {
     this.#line = undefined;
-    const isKnown = this.#place.presented?.sid === open.sid;
-    if (open.loaded !== undefined && open.end === "none" && !isKnown) this.#bake(open, false);
+    const isPresented = this.#place.presented?.sid === open.sid;
+    if (open.loaded !== undefined && open.end === "none" && !isPresented) this.#bake(open, false);
   }
 
   /** Makes the line of what is stored by now, whatever else there is to store: for a response that nothing holds. */

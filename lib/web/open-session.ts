@@ -33,8 +33,7 @@ export class OpenSession<S extends Session> {
   #watch: Watch | undefined;
   /** What a save was told that the application may have ignored. */
   failure: { readonly error: unknown } | undefined;
-  /** Whether a save told its caller that something of this can't be stored; and whether the response is that error by now. */
-  isKnown = false;
+  /** Whether somebody was told that something of this can't be stored; the engine wasn't asked. */
   isTold = false;
   /** Whether this request has stored other settings of the cookie. */
   hasNews = false;
@@ -124,7 +123,6 @@ export class OpenSession<S extends Session> {
         ? this.create(this.sid, withChanges(NO_TEXTS, wanted))
         : this.#sessions.save(this.#loaded, since(this.#stored, wanted), news));
       this.failure = undefined;
-      this.isKnown = false;
       this.isTold = false;
       this.#stored = wanted;
       if (news !== NO_NEWS) this.hasNews = true;
